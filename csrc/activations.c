@@ -1,0 +1,35 @@
+/* activations.c -- any activation over arrays: the kernels' own sigmoid and tanh, plain C for the rest. */
+#include "plan.h"
+
+const char *flstm_activation_name(flstm_activation activation)
+{
+    static const char *const names[] = {
+#define FLSTM_ACTIVATION(name) #name,
+#include "activations.inc"
+#undef FLSTM_ACTIVATION
+    };
+    return (unsigned)activation < FLSTM_ACT_COUNT ? names[activation] : NULL;
+}
+
+void flstm_apply(const flstm_kernel *kernel, flstm_dtype dtype, flstm_activation activation, size_t rows,
+                 size_t n, const void *in, void *out)
+{
+    if (activation == FLSTM_ACT_sigmoid)
+        kernel->sigmoid(rows * n, in, out);
+    else if (activation == FLSTM_ACT_tanh)
+        kernel->tanh(rows * n, in, out);
+    else if (dtype == FLSTM_F32)
+        flstm_elementwise_f32(activation, rows, n, in, out);
+    else
+        flstm_elementwise_f64(activation, rows, n, in, out);
+}
+
+flstm_status flstm_activate(flstm_dtype dtype, flstm_activation activation, size_t kernel, size_t rows,
+                            size_t n, const void *in, void *out)
+{
+    const flstm_kernel *k = flstm_listed_kernel(dtype, kernel);
+    if ((unsigned)activation >= FLSTM_ACT_COUNT || !k)
+        return FLSTM_ERR_ARGUMENT;
+    flstm_apply(k, dtype, activation, rows, n, in, out);
+    return FLSTM_OK;
+}

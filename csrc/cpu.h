@@ -1,0 +1,22 @@
+/* cpu.h -- what this processor and operating system can run. */
+#ifndef FLSTM_CPU_H
+#define FLSTM_CPU_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__x86_64__) || defined(_M_X64)
+#define FLSTM_X86 1
+#else
+#define FLSTM_X86 0
+#endif
+
+enum {
+    FLSTM_CPU_AVX2 = 1,   /* AVX2 and FMA, with the operating system saving the ymm registers */
+    FLSTM_CPU_AVX512 = 2  /* AVX-512 F, DQ, BW, VL, with the zmm and mask registers saved */
+};
+
+/* The FLSTM_CPU_* bits of this machine. */
+uint32_t flstm_cpu_features(void);
+
+#endif

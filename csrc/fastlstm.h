@@ -1,0 +1,116 @@
+/* fastlstm.h -- the public C API: LSTM forward passes over packed weights.
+ *
+ * B batch, T steps, I features, U units. Weights are Keras's: gates i, f, c, o along the last axis.
+ * Arrays hold the plan's element type; strides are counted in elements. Nothing here allocates
+ * except flstm_plan_create, and nothing keeps a pointer to the caller's arrays after it returns.
+ */
+#ifndef FASTLSTM_H
+#define FASTLSTM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum flstm_status {
+    FLSTM_OK = 0,
+    FLSTM_ERR_ARGUMENT,    /* a size, pointer or option that makes no sense */
+    FLSTM_ERR_SIZE,        /* a product of sizes does not fit in memory's address range */
+    FLSTM_ERR_MEMORY,      /* the allocation of a plan failed */
+    FLSTM_ERR_ISA,         /* unknown kernel name, or this processor cannot run it */
+    FLSTM_ERR_INTERRUPTED  /* the poll function asked to stop */
+} flstm_status;
+
+typedef enum flstm_dtype { FLSTM_F32 = 0, FLSTM_F64 = 1 } flstm_dtype;
+
+typedef enum flstm_activation {
+#define FLSTM_ACTIVATION(name) FLSTM_ACT_##name,
+#include "activations.inc"
+#undef FLSTM_ACTIVATION
+    FLSTM_ACT_COUNT
+} flstm_activation;
+
+/* ---- kernels ------------------------------------------------------------------------------- */
+
+/* The kernels compiled in, best first. flstm_kernel_name returns NULL past the last one. */
+const char *flstm_kernel_name(size_t index);
+/* 1 if this processor and operating system run kernel `index`. */
+int flstm_kernel_runs(size_t index);
+/* 1 if the kernel rounds each multiply-add once; all such kernels give the same bits. */
+int flstm_kernel_fused(size_t index);
+
+/* ---- plan: packed weights and the chosen kernel; immutable, shared freely between threads ----- */
+
+typedef struct flstm_plan flstm_plan;
+
+typedef struct flstm_config {
+    flstm_dtype dtype;
+    size_t features, units; /* both at least 1 */
+    flstm_activation activation, recurrent_activation;
+    const char *isa;  /* a kernel's name, or NULL for the best that runs here */
+    int reproducible; /* 1: only a kernel whose multiply-adds round once */
+} flstm_config;
+
+/* kernel [I,4U], recurrent_kernel [U,4U], bias [4U] or NULL: contiguous, copied. *plan is owned by
+ * the caller and given back with flstm_plan_destroy; on error it is NULL. */
+flstm_status flstm_plan_create(flstm_plan **plan, const flstm_config *config, const void *kernel,
+                               const void *recurrent_kernel, const void *bias);
+void flstm_plan_destroy(flstm_plan *plan); /* NULL is allowed */
+const char *flstm_plan_isa(const flstm_plan *plan);
+size_t flstm_plan_bytes(const flstm_plan *plan); /* memory held by the packed weights */
+
+/* ---- running whole sequences ------------------------------------------------------------------ */
+
+typedef struct flstm_call {
+    size_t batch, steps;
+    const void *x;               /* [B,T,I]; each step's features contiguous */
+    ptrdiff_t x_batch, x_step;
+    const void *h0, *c0;         /* [B,U] contiguous; NULL means zeros */
+    void *h, *c;                 /* [B,U] state after the last step, or NULL; may be h0, c0 */
+    void *y;                     /* [B,T,U] output of every step in processing order, or NULL */
+    ptrdiff_t y_batch, y_step;   /* each step's units contiguous */
+    void *last;                  /* [B,U] output of the last step, or NULL */
+    const uint8_t *mask;         /* [B,T], 0 = hold the row at this step; NULL means all ones */
+    ptrdiff_t mask_batch, mask_step;
+    int go_backwards;            /* read the steps from the last to the first */
+    int zero_output_for_mask;    /* held steps output zeros instead of the previous output */
+    int (*poll)(void *);         /* called every few milliseconds, or NULL; nonzero stops the run */
+    void *poll_arg;
+} flstm_call;
+
+/* Bytes of workspace flstm_run needs; bounded, however long the batch and the sequence. */
+size_t flstm_workspace_size(const flstm_plan *plan, size_t batch, size_t steps);
+
+/* Runs a call. workspace: flstm_workspace_size bytes, aligned to 64, contents irrelevant before and
+ * after. Outputs may not overlap inputs, other than h, c with h0, c0. An interrupted call has
+ * written part of y and last, but neither h nor c of the rows it had not finished. */
+flstm_status flstm_run(const flstm_plan *plan, const flstm_call *call, void *workspace);
+
+/* ---- streaming: the state stays in the caller's memory between calls --------------------------- */
+
+/* Bytes of a stream of `batch` rows: its state and the workspace it needs. Aligned to 64. */
+size_t flstm_stream_size(const flstm_plan *plan, size_t batch);
+/* Sets the state from h0, c0 [B,U] (NULL: zeros); must come before the first flstm_stream_run. */
+void flstm_stream_set(const flstm_plan *plan, void *stream, size_t batch, const void *h0, const void *c0);
+/* Copies the state to h, c [B,U]; either may be NULL. */
+void flstm_stream_get(const flstm_plan *plan, const void *stream, size_t batch, void *h, void *c);
+/* Advances all rows by `steps`: x [B,T,I] -> y [B,T,U] or NULL. No allocation, lock or system call. */
+flstm_status flstm_stream_run(const flstm_plan *plan, void *stream, size_t batch, size_t steps,
+                              const void *x, ptrdiff_t x_batch, ptrdiff_t x_step,
+                              void *y, ptrdiff_t y_batch, ptrdiff_t y_step);
+
+/* ---- activations by themselves ------------------------------------------------------------------ */
+
+const char *flstm_activation_name(flstm_activation activation);
+/* Applies an activation to `rows` rows of n contiguous elements (softmax and its kin act over a
+ * row, the rest on each element); out may be in. kernel: index of a kernel that runs here; it
+ * matters to sigmoid and tanh, which are ours and within 2 ulp, and to nothing else. */
+flstm_status flstm_activate(flstm_dtype dtype, flstm_activation activation, size_t kernel, size_t rows,
+                            size_t n, const void *in, void *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,19 @@
+/* kernel_avx2_f32.c -- the float32 kernel for AVX2 with FMA. */
+#include "cpu.h"
+#if FLSTM_X86
+#include <immintrin.h>
+
+#include "kernel.h"
+#include "target.h"
+
+TARGET_BEGIN("avx2,fma")
+#define V_F64 0
+#include "vec_avx2.h"
+#include "activations_tpl.h"
+#include "kernel_tpl.h"
+TARGET_END
+
+const flstm_kernel flstm_kernel_avx2_f32 = KERNEL;
+#else
+typedef int flstm_kernel_avx2_f32_absent; /* a translation unit may not be empty */
+#endif

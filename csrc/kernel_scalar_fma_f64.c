@@ -1,0 +1,13 @@
+/* kernel_scalar_fma_f64.c -- the float64 kernel in plain C with multiply-adds that round once. */
+#include <math.h>
+#include <string.h>
+
+#include "kernel.h"
+
+#define V_F64 1
+#define V_FMA 1
+#include "vec_scalar.h"
+#include "activations_tpl.h"
+#include "kernel_tpl.h"
+
+const flstm_kernel flstm_kernel_scalar_fma_f64 = KERNEL;

@@ -1,0 +1,180 @@
+/* plan.c -- makes a plan: checks the configuration, chooses the kernel, packs the weights. */
+#if defined(__linux__)
+#define _DEFAULT_SOURCE /* madvise */
+#include <sys/mman.h>
+#endif
+#include "plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu.h"
+
+#define FLSTM_KERNEL(name, fused, needs) \
+    extern const flstm_kernel flstm_kernel_##name##_f32, flstm_kernel_##name##_f64;
+#include "kernels.inc"
+#undef FLSTM_KERNEL
+
+static const struct listed {
+    const char *name;
+    int fused;
+    uint32_t needs;
+    const flstm_kernel *of[2]; /* by dtype */
+} kernels[] = {
+#define FLSTM_KERNEL(name, fused, needs) \
+    {#name, fused, needs, {&flstm_kernel_##name##_f32, &flstm_kernel_##name##_f64}},
+#include "kernels.inc"
+#undef FLSTM_KERNEL
+};
+
+enum { KERNELS = sizeof kernels / sizeof *kernels };
+
+const char *flstm_kernel_name(size_t index)
+{
+    return index < KERNELS ? kernels[index].name : NULL;
+}
+
+int flstm_kernel_runs(size_t index)
+{
+    return index < KERNELS && (kernels[index].needs & ~flstm_cpu_features()) == 0;
+}
+
+int flstm_kernel_fused(size_t index)
+{
+    return index < KERNELS && kernels[index].fused;
+}
+
+const flstm_kernel *flstm_listed_kernel(flstm_dtype dtype, size_t index)
+{
+    return index < KERNELS && (dtype == FLSTM_F32 || dtype == FLSTM_F64) ? kernels[index].of[dtype] : NULL;
+}
+
+const flstm_kernel *flstm_choose_kernel(flstm_dtype dtype, const char *isa, int reproducible, const char **name)
+{
+    const uint32_t have = flstm_cpu_features();
+    for (size_t i = 0; i < KERNELS; i++) {
+        const struct listed *k = &kernels[i];
+        if ((isa && strcmp(isa, k->name) != 0) || (k->needs & ~have) || (reproducible && !k->fused))
+            continue;
+        *name = k->name;
+        return k->of[dtype];
+    }
+    return NULL;
+}
+
+/* ---- packing --------------------------------------------------------------------------------- */
+
+/* source [rows, 4, units] -> panels as kernel.h describes; the destination is zeroed already. */
+static void pack(const flstm_plan *plan, size_t rows, const void *source, void *destination)
+{
+    const flstm_weights *w = &plan->weights;
+    const size_t lanes = plan->kernel->lanes, e = plan->element;
+    const char *from = source;
+    char *to = destination;
+    for (size_t p = 0; p < w->panels; p++) {
+        const size_t first = flstm_panel_start(w, p) * lanes;
+        const size_t width = (flstm_panel_start(w, p + 1)) * lanes - first;
+        const size_t real = first + width > w->units ? w->units - first : width;
+        for (size_t k = 0; k < rows; k++)
+            for (size_t g = 0; g < 4; g++, to += width * e)
+                memcpy(to, from + ((k * 4 + g) * w->units + first) * e, real * e);
+    }
+}
+
+static int multiply(size_t a, size_t b, size_t *product)
+{
+    *product = a * b;
+    return a == 0 || *product / a == b;
+}
+
+/* Big weights go on 2 MiB pages where the system grants them: small pages end every prefetch. */
+static void *allocate(size_t bytes, size_t *granted)
+{
+    const size_t huge = (size_t)2 << 20, alignment = bytes >= huge ? huge : 64;
+    if (bytes > SIZE_MAX - alignment)
+        return NULL;
+    *granted = (bytes + alignment - 1) / alignment * alignment;
+    void *memory = aligned_alloc(alignment, *granted);
+#if defined(__linux__)
+    if (memory && alignment == huge)
+        (void)madvise(memory, *granted, MADV_HUGEPAGE); /* a hint: refusal changes nothing */
+#endif
+    if (memory)
+        memset(memory, 0, *granted);
+    return memory;
+}
+
+static size_t align64(size_t n)
+{
+    return (n + 63) / 64 * 64;
+}
+
+flstm_status flstm_plan_create(flstm_plan **result, const flstm_config *config, const void *kernel,
+                               const void *recurrent_kernel, const void *bias)
+{
+    if (!result)
+        return FLSTM_ERR_ARGUMENT;
+    *result = NULL;
+    if (!config || !kernel || !recurrent_kernel || config->features == 0 || config->units == 0
+        || (config->dtype != FLSTM_F32 && config->dtype != FLSTM_F64)
+        || (unsigned)config->activation >= FLSTM_ACT_COUNT
+        || (unsigned)config->recurrent_activation >= FLSTM_ACT_COUNT)
+        return FLSTM_ERR_ARGUMENT;
+
+    flstm_plan plan = {.dtype = config->dtype,
+                       .element = config->dtype == FLSTM_F32 ? sizeof(float) : sizeof(double),
+                       .activation = config->activation,
+                       .recurrent_activation = config->recurrent_activation};
+    plan.kernel = flstm_choose_kernel(config->dtype, config->isa, config->reproducible, &plan.isa);
+    if (!plan.kernel)
+        return FLSTM_ERR_ISA;
+    plan.fused_cell = config->activation == FLSTM_ACT_tanh && config->recurrent_activation == FLSTM_ACT_sigmoid;
+
+    flstm_weights *w = &plan.weights;
+    const size_t lanes = plan.kernel->lanes, widest = plan.kernel->panel_vectors;
+    size_t row, kernel_bytes, recurrent_bytes;
+    if (config->units > SIZE_MAX / 64)
+        return FLSTM_ERR_SIZE;
+    w->features = config->features;
+    w->units = config->units;
+    w->vectors = (w->units + lanes - 1) / lanes;
+    w->padded = w->vectors * lanes;
+    w->panels = (w->vectors + widest - 1) / widest;
+    /* an eighth of the address range each: no sum or stride below can overflow */
+    if (!multiply(w->padded, 4 * plan.element, &row) || !multiply(row, w->features, &kernel_bytes)
+        || !multiply(row, w->units, &recurrent_bytes) || kernel_bytes > SIZE_MAX / 8
+        || recurrent_bytes > SIZE_MAX / 8)
+        return FLSTM_ERR_SIZE;
+
+    const size_t bias_at = align64(sizeof plan), kernel_at = bias_at + align64(row);
+    const size_t recurrent_at = kernel_at + align64(kernel_bytes);
+    char *memory = allocate(recurrent_at + recurrent_bytes, &plan.bytes);
+    if (!memory)
+        return FLSTM_ERR_MEMORY;
+    w->bias = memory + bias_at;
+    w->kernel = memory + kernel_at;
+    w->recurrent_kernel = memory + recurrent_at;
+    for (size_t g = 0; bias && g < 4; g++)
+        memcpy(memory + bias_at + g * w->padded * plan.element,
+               (const char *)bias + g * w->units * plan.element, w->units * plan.element);
+    pack(&plan, w->features, kernel, memory + kernel_at);
+    pack(&plan, w->units, recurrent_kernel, memory + recurrent_at);
+    memcpy(memory, &plan, sizeof plan);
+    *result = (flstm_plan *)memory;
+    return FLSTM_OK;
+}
+
+void flstm_plan_destroy(flstm_plan *plan)
+{
+    free(plan);
+}
+
+const char *flstm_plan_isa(const flstm_plan *plan)
+{
+    return plan->isa;
+}
+
+size_t flstm_plan_bytes(const flstm_plan *plan)
+{
+    return plan->bytes;
+}

@@ -1,0 +1,39 @@
+/* plan.h -- what a plan holds; shared by plan.c, run.c and nobody else. */
+#ifndef FLSTM_PLAN_H
+#define FLSTM_PLAN_H
+
+#include "fastlstm.h"
+#include "kernel.h"
+
+struct flstm_plan {
+    flstm_weights weights;
+    const flstm_kernel *kernel;
+    const char *isa;
+    flstm_dtype dtype;
+    size_t element;  /* bytes */
+    flstm_activation activation, recurrent_activation;
+    int fused_cell;  /* tanh and sigmoid: the kernel's own cell update applies */
+    size_t bytes;
+};
+
+/* The best kernel that runs here, or the one named; NULL if there is none. */
+const flstm_kernel *flstm_choose_kernel(flstm_dtype dtype, const char *isa, int reproducible, const char **name);
+
+/* Kernel `index` of the list, or NULL past its end. */
+const flstm_kernel *flstm_listed_kernel(flstm_dtype dtype, size_t index);
+
+/* The activations that are not the kernels', over rows of n elements. in may be out. */
+void flstm_elementwise_f32(flstm_activation activation, size_t rows, size_t n, const void *in, void *out);
+void flstm_elementwise_f64(flstm_activation activation, size_t rows, size_t n, const void *in, void *out);
+
+/* c = f c + i g and h = o t over n elements, for cells that the kernels do not hold. */
+void flstm_cell_state_f32(size_t n, const void *f, const void *i, const void *g, void *c);
+void flstm_cell_state_f64(size_t n, const void *f, const void *i, const void *g, void *c);
+void flstm_product_f32(size_t n, const void *o, const void *t, void *h);
+void flstm_product_f64(size_t n, const void *o, const void *t, void *h);
+
+/* Applies any activation over rows of n elements, with `kernel` for sigmoid and tanh. in may be out. */
+void flstm_apply(const flstm_kernel *kernel, flstm_dtype dtype, flstm_activation activation, size_t rows,
+                 size_t n, const void *in, void *out);
+
+#endif

@@ -1,0 +1,38 @@
+"""Builds the one extension module; all metadata is in pyproject.toml.
+
+Environment switches: FASTLSTM_DEBUG=1 (no optimisation, symbols), FASTLSTM_SANITIZE=1 (ASan and UBSan).
+"""
+
+import glob
+import os
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+compile_args = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-Wall", "-Wextra"]
+link_args = []
+if os.name == "nt":
+    compile_args = ["/std:c11", "/O2"]
+if os.environ.get("FASTLSTM_DEBUG"):
+    compile_args += ["-O0", "-g"]
+if os.environ.get("FASTLSTM_SANITIZE"):
+    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+    compile_args += ["-O1", "-g", *sanitizers]
+    link_args += sanitizers
+
+setup(
+    ext_modules=cythonize(
+        [
+            Extension(
+                "fastlstm._core",
+                ["fastlstm/_core.pyx", *sorted(glob.glob("csrc/*.c"))],
+                include_dirs=["csrc", numpy.get_include()],
+                depends=sorted(glob.glob("csrc/*.h") + glob.glob("csrc/*.inc")),
+                define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION")],
+                extra_compile_args=compile_args,
+                extra_link_args=link_args,
+            )
+        ]
+    )
+)
