@@ -29,7 +29,11 @@ setup(
                 ["fastlstm/_core.pyx", *sorted(glob.glob("csrc/*.c"))],
                 include_dirs=["csrc", numpy.get_include()],
                 depends=sorted(glob.glob("csrc/*.h") + glob.glob("csrc/*.inc")),
-                define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION")],
+                define_macros=[
+                    ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
+                    ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
+                    ("FLSTM_FLAGS", f'"{" ".join(compile_args)}"'),
+                ],
                 extra_compile_args=compile_args,
                 extra_link_args=link_args,
             )

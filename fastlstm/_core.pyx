@@ -72,6 +72,20 @@ cdef extern from "fastlstm.h" nogil:
     const char *flstm_activation_name(flstm_activation)
     flstm_status flstm_activate(flstm_dtype, flstm_activation, size_t, size_t, size_t, const void *, void *)
 
+cdef extern from *:
+    """
+    #ifndef FLSTM_FLAGS
+    #define FLSTM_FLAGS ""
+    #endif
+    #if defined(__clang__) || !defined(__GNUC__)
+    #define FLSTM_COMPILER __VERSION__
+    #else
+    #define FLSTM_COMPILER "gcc " __VERSION__
+    #endif
+    """
+    const char *FLSTM_COMPILER
+    const char *FLSTM_FLAGS
+
 
 # Multiply-adds (a few microseconds of them) from which on the interpreter's lock is given up.
 cdef double UNLOCKED_WORK = 2e5
@@ -104,6 +118,11 @@ def kernels():
         found.append((flstm_kernel_name(i).decode(), bool(flstm_kernel_runs(i)), bool(flstm_kernel_fused(i))))
         i += 1
     return found
+
+
+def build_info():
+    """The compiler and the flags that this module was built with."""
+    return FLSTM_COMPILER.decode(), FLSTM_FLAGS.decode()
 
 
 def activation_names():

@@ -1,0 +1,27 @@
+"""fastlstm: the forward pass of trained LSTM models on CPUs, a drop-in for Keras at inference."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as _version
+
+__version__ = _version("fastlstm")
+
+from fastlstm import layers
+from fastlstm.config import show_config
+from fastlstm.errors import FastLSTMError, ModelFileError, UnsupportedLayerError
+from fastlstm.layers import LSTM, LSTMCell
+from fastlstm.model import Sequential
+from fastlstm.stream import Stream
+
+
+__all__ = [
+    "LSTM",
+    "FastLSTMError",
+    "LSTMCell",
+    "ModelFileError",
+    "Sequential",
+    "Stream",
+    "UnsupportedLayerError",
+    "layers",
+    "show_config",
+]
