@@ -5,35 +5,30 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Packed weights. Units are grouped in vectors of `lanes`, vectors in panels of up to
- * `panel_vectors`; the last vector is padded with zeros, and a padded unit's output is 0.
- * A panel of V vectors holds, for each row k of the weight matrix, the gates i, f, c, o of its
- * V * lanes units side by side, so that when its sums are done a unit's four gates sit in the same
- * lane of four registers. Panel p begins at row length 4 * lanes * flstm_panel_start(p). */
+/* Packed weights. Units are grouped in vectors of `lanes`; the last one is padded with zeros, and a
+ * padded unit's output is 0. The weights of a vector lie together: for each row k of the weight matrix
+ * its gates i, f, c, o side by side, so that when the sums are done a unit's four gates sit in the
+ * same lane of four registers, and a sweep reads each vector's weights as one stream. */
 typedef struct flstm_weights {
     size_t features, units;
-    size_t padded;           /* units rounded up to whole vectors */
-    size_t vectors, panels;
-    const void *kernel;           /* panels of `features` rows */
-    const void *recurrent_kernel; /* panels of `units` rows */
+    size_t vectors;
+    size_t padded;                /* units rounded up to whole vectors */
+    const void *kernel;           /* [vectors, features, 4, lanes] */
+    const void *recurrent_kernel; /* [vectors, units, 4, lanes] */
     const void *bias;             /* [4, padded] */
 } flstm_weights;
-
-/* First vector of panel p: panels are as even as they can be, the wider ones first. */
-static inline size_t flstm_panel_start(const flstm_weights *w, size_t p)
-{
-    const size_t base = w->vectors / w->panels, wider = w->vectors % w->panels;
-    return p * base + (p < wider ? p : wider);
-}
 
 /* One sweep over the weights for a block of rows, `steps` times. For each row r the sums begin at
  * init, x[k] * kernel[k] is added for `x_count` features from x_first on, then, if h is given,
  * h[k] * recurrent_kernel[k] for all units. All sums run in this order of k, one rounding chain per
  * sum, whatever the tile: so neither the batch nor the cut into steps can change a bit. Then either
  * z takes the sums (gates i, f, c, o, each `padded` long), or the cell is advanced: c in place,
- * the output to h_next and, `units` wide, to y. h and h_next change places after each step. */
+ * the output to h_next and, `units` wide, to y. h and h_next change places after each step. Steps
+ * alternate in the direction they read the weights, so that each begins with what a cache still
+ * holds of the one before. */
 typedef struct flstm_sweep {
     size_t steps, rows;
+    int backwards;                        /* direction of the first step */
     const uint32_t *row;                  /* which rows of every array; NULL: 0 .. rows-1 */
     const void *init;
     ptrdiff_t init_row, init_step;        /* strides in elements, here and below */
@@ -49,7 +44,6 @@ typedef struct flstm_sweep {
 
 typedef struct flstm_kernel {
     size_t lanes;          /* elements of a vector */
-    size_t panel_vectors;  /* widest panel */
     size_t tile_rows;      /* rows that share one reading of the weights */
     void (*sweep)(const flstm_weights *, const flstm_sweep *);
     void (*sigmoid)(size_t n, const void *in, void *out); /* out may be in */

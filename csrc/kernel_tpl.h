@@ -3,13 +3,16 @@
 
 #define GATES 4
 
-/* A tile is R rows times V vectors of units, its GATES * R * V sums held in registers. */
+/* A tile is R rows times V vectors of units. Its GATES * R * V sums stay in registers, beside R
+ * inputs and one vector of weights: what fits, and enough chains to hide a multiply-add's latency. */
 #if V_REGS == 32
-#define PANEL_VECTORS 4
 #define TILE_ROWS 6
+#define TILE_VECTORS 4
+static const unsigned char tile_vectors[TILE_ROWS + 1] = {0, 4, 2, 2, 1, 1, 1};
 #else
-#define PANEL_VECTORS 3
 #define TILE_ROWS 3
+#define TILE_VECTORS 3
+static const unsigned char tile_vectors[TILE_ROWS + 1] = {0, 3, 1, 1};
 #endif
 
 #if defined(__GNUC__)
@@ -33,30 +36,23 @@ static ALWAYS_INLINE void cell(vf zi, vf zf, vf zg, vf zo, vf *c, vf *h)
     *h = v_div(v_mul(o.n, t.n), v_mul(o.d, t.d));
 }
 
-/* sum[r][g][v] += a[r][k] * w[k][g][v] for k < count. Each sum is one chain in the order of k. */
-static ALWAYS_INLINE void accumulate(const int R, const int V, vf sum[][GATES][PANEL_VECTORS], size_t count,
-                                     const real *const a[], const real *w, const size_t panel)
+/* sum[r][g][v] += a[r][k] * w[v][k][g] for k < count, `vector` elements between the vectors' weights.
+ * Each sum is one chain in the order of k. */
+static ALWAYS_INLINE void accumulate(const int R, const int V, vf sum[][GATES][TILE_VECTORS], size_t count,
+                                     const real *const a[], const real *w, size_t vector)
 {
-    const size_t gate = panel * V_LEN;
-    for (size_t k = 0; k < count; k++, w += GATES * gate) {
-        vf row[GATES][PANEL_VECTORS];
-        UNROLL for (int g = 0; g < GATES; g++)
-            UNROLL for (int v = 0; v < V; v++)
-                row[g][v] = v_load(w + (size_t)g * gate + (size_t)v * V_LEN);
-        UNROLL for (int r = 0; r < R; r++) {
-            const vf x = v_set1(a[r][k]);
-            UNROLL for (int g = 0; g < GATES; g++)
-                UNROLL for (int v = 0; v < V; v++)
-                    sum[r][g][v] = v_fma(x, row[g][v], sum[r][g][v]);
-        }
+    for (size_t k = 0; k < count; k++, w += GATES * V_LEN) {
+        vf x[TILE_ROWS];
+        UNROLL for (int r = 0; r < R; r++)
+            x[r] = v_set1(a[r][k]);
+        UNROLL for (int v = 0; v < V; v++)
+            UNROLL for (int g = 0; g < GATES; g++) {
+                const vf weight = v_load(w + (size_t)v * vector + (size_t)g * V_LEN);
+                UNROLL for (int r = 0; r < R; r++)
+                    sum[r][g][v] = v_fma(x[r], weight, sum[r][g][v]);
+            }
     }
 }
-
-/* Where a tile lies: V vectors from `vector` on, in a panel `panel` vectors wide. */
-typedef struct place {
-    size_t vector, panel;
-    const real *kernel, *recurrent; /* the panel's weights, from the tile's first vector on */
-} place;
 
 /* Everything of a sweep at one step, typed. */
 typedef struct step {
@@ -65,12 +61,12 @@ typedef struct step {
 } step;
 
 static ALWAYS_INLINE void tile(const int R, const int V, const flstm_weights *w, const flstm_sweep *s,
-                               const step *at, const place *p, const size_t panel, size_t first_row)
+                               const step *at, size_t vector, size_t first_row)
 {
-    vf sum[TILE_ROWS][GATES][PANEL_VECTORS];
+    vf sum[TILE_ROWS][GATES][TILE_VECTORS];
     const real *a[TILE_ROWS];
     size_t row[TILE_ROWS];
-    const size_t unit = p->vector * V_LEN, padded = w->padded;
+    const size_t unit = vector * V_LEN, padded = w->padded;
 
     UNROLL for (int r = 0; r < R; r++) {
         row[r] = s->row ? s->row[first_row + (size_t)r] : first_row + (size_t)r;
@@ -80,14 +76,17 @@ static ALWAYS_INLINE void tile(const int R, const int V, const flstm_weights *w,
                 sum[r][g][v] = v_load(init + (size_t)g * padded + (size_t)v * V_LEN);
     }
     if (s->x_count) {
+        const size_t stream = w->features * GATES * V_LEN;
         UNROLL for (int r = 0; r < R; r++)
             a[r] = at->x + (ptrdiff_t)row[r] * s->x_row + s->x_first;
-        accumulate(R, V, sum, s->x_count, a, p->kernel, panel);
+        accumulate(R, V, sum, s->x_count, a,
+                   (const real *)w->kernel + vector * stream + s->x_first * GATES * V_LEN, stream);
     }
     if (at->h) {
+        const size_t stream = w->units * GATES * V_LEN;
         UNROLL for (int r = 0; r < R; r++)
             a[r] = at->h + row[r] * padded;
-        accumulate(R, V, sum, w->units, a, p->recurrent, panel);
+        accumulate(R, V, sum, w->units, a, (const real *)w->recurrent_kernel + vector * stream, stream);
     }
     UNROLL for (int r = 0; r < R; r++)
         UNROLL for (int v = 0; v < V; v++) {
@@ -113,67 +112,51 @@ static ALWAYS_INLINE void tile(const int R, const int V, const flstm_weights *w,
         }
 }
 
-/* `rows` rows (at most TILE_ROWS) of a whole panel, with the widest tiles that fit the registers. */
-static void panel_rows(const flstm_weights *w, const flstm_sweep *s, const step *at, const place *panel,
-                       size_t first_row, size_t rows)
+/* The tile of `rows` rows and `vectors` vectors, its sizes constants to the compiler. */
+static void run_tile(size_t rows, size_t vectors, const flstm_weights *w, const flstm_sweep *s, const step *at,
+                     size_t vector, size_t first_row)
 {
-    place p = *panel;
-    size_t left = p.panel;
-#define TILE(R, V)                                           \
-    do {                                                     \
-        tile(R, V, w, s, at, &p, p.panel, first_row);        \
-        p.vector += V, p.kernel += V * V_LEN, p.recurrent += V * V_LEN, left -= V; \
-    } while (0)
-    switch (rows) {
-    case 1:
-        switch (left) { /* constants, so that the panel's width is one to the compiler */
-        case 1: tile(1, 1, w, s, at, &p, 1, first_row); return;
-        case 2: tile(1, 2, w, s, at, &p, 2, first_row); return;
-        case 3: tile(1, 3, w, s, at, &p, 3, first_row); return;
-#if PANEL_VECTORS == 4
-        case 4: tile(1, 4, w, s, at, &p, 4, first_row); return;
-#endif
-        }
-        return;
-#if TILE_ROWS == 6
-    case 2:
-        while (left >= 2) TILE(2, 2);
-        while (left) TILE(2, 1);
-        return;
-    case 3:
-        while (left >= 2) TILE(3, 2);
-        while (left) TILE(3, 1);
-        return;
-    case 4: while (left) TILE(4, 1); return;
-    case 5: while (left) TILE(5, 1); return;
-    case 6: while (left) TILE(6, 1); return;
-#else
-    case 2: while (left) TILE(2, 1); return;
-    case 3: while (left) TILE(3, 1); return;
+#define TILE(R, V) case (R) * 8 + (V): tile(R, V, w, s, at, vector, first_row); return
+    switch (rows * 8 + vectors) {
+    TILE(1, 1);
+    TILE(1, 2);
+    TILE(1, 3);
+    TILE(2, 1);
+    TILE(3, 1);
+#if V_REGS == 32
+    TILE(1, 4);
+    TILE(2, 2);
+    TILE(3, 2);
+    TILE(4, 1);
+    TILE(5, 1);
+    TILE(6, 1);
 #endif
     }
 #undef TILE
 }
 
+/* The n-th of `parts` nearly even parts of `whole` begins here. */
+static size_t part(size_t whole, size_t parts, size_t n)
+{
+    const size_t base = whole / parts, longer = whole % parts;
+    return n * base + (n < longer ? n : longer);
+}
+
 static void sweep(const flstm_weights *w, const flstm_sweep *s)
 {
     step at = {s->init, s->x, s->h, s->h_next, s->c, s->y, s->z};
-    const size_t tiles = (s->rows + TILE_ROWS - 1) / TILE_ROWS;
+    const size_t row_tiles = (s->rows + TILE_ROWS - 1) / TILE_ROWS;
+    const size_t most_rows = (s->rows + row_tiles - 1) / row_tiles;
+    const size_t widest = tile_vectors[most_rows], groups = (w->vectors + widest - 1) / widest;
 
     for (size_t t = 0; t < s->steps; t++) {
-        for (size_t n = 0; n < w->panels; n++) {
-            /* every other step runs backwards: what a cache still holds of the last one comes first */
-            const size_t i = t & 1 ? w->panels - 1 - n : n;
-            const size_t start = flstm_panel_start(w, i), row = GATES * V_LEN * start;
-            const place p = {
-                start, flstm_panel_start(w, i + 1) - start,
-                (const real *)w->kernel + row * w->features
-                    + s->x_first * GATES * V_LEN * (flstm_panel_start(w, i + 1) - start),
-                (const real *)w->recurrent_kernel + row * w->units};
-            for (size_t k = 0, done = 0; k < tiles; k++) {
-                const size_t rows = (s->rows - done + tiles - k - 1) / (tiles - k); /* even shares */
-                panel_rows(w, s, &at, &p, done, rows);
-                done += rows;
+        for (size_t n = 0; n < groups; n++) {
+            const size_t group = (t & 1) != (size_t)s->backwards ? groups - 1 - n : n;
+            const size_t vector = part(w->vectors, groups, group);
+            const size_t vectors = part(w->vectors, groups, group + 1) - vector;
+            for (size_t k = 0; k < row_tiles; k++) {
+                const size_t row = part(s->rows, row_tiles, k);
+                run_tile(part(s->rows, row_tiles, k + 1) - row, vectors, w, s, &at, vector, row);
             }
         }
         at.init += s->init_step;
@@ -187,4 +170,4 @@ static void sweep(const flstm_weights *w, const flstm_sweep *s)
     }
 }
 
-#define KERNEL {V_LEN, PANEL_VECTORS, TILE_ROWS, sweep, sigmoid, hyperbolic_tangent}
+#define KERNEL {V_LEN, TILE_ROWS, sweep, sigmoid, hyperbolic_tangent}

@@ -64,19 +64,17 @@ const flstm_kernel *flstm_choose_kernel(flstm_dtype dtype, const char *isa, int 
 
 /* ---- packing --------------------------------------------------------------------------------- */
 
-/* source [rows, 4, units] -> panels as kernel.h describes; the destination is zeroed already. */
+/* source [rows, 4, units] -> [vectors, rows, 4, lanes]; the destination is zeroed already. */
 static void pack(const flstm_plan *plan, size_t rows, const void *source, void *destination)
 {
     const flstm_weights *w = &plan->weights;
     const size_t lanes = plan->kernel->lanes, e = plan->element;
     const char *from = source;
     char *to = destination;
-    for (size_t p = 0; p < w->panels; p++) {
-        const size_t first = flstm_panel_start(w, p) * lanes;
-        const size_t width = (flstm_panel_start(w, p + 1)) * lanes - first;
-        const size_t real = first + width > w->units ? w->units - first : width;
+    for (size_t first = 0; first < w->units; first += lanes) {
+        const size_t real = w->units - first < lanes ? w->units - first : lanes;
         for (size_t k = 0; k < rows; k++)
-            for (size_t g = 0; g < 4; g++, to += width * e)
+            for (size_t g = 0; g < 4; g++, to += lanes * e)
                 memcpy(to, from + ((k * 4 + g) * w->units + first) * e, real * e);
     }
 }
@@ -131,7 +129,7 @@ flstm_status flstm_plan_create(flstm_plan **result, const flstm_config *config, 
     plan.fused_cell = config->activation == FLSTM_ACT_tanh && config->recurrent_activation == FLSTM_ACT_sigmoid;
 
     flstm_weights *w = &plan.weights;
-    const size_t lanes = plan.kernel->lanes, widest = plan.kernel->panel_vectors;
+    const size_t lanes = plan.kernel->lanes;
     size_t row, kernel_bytes, recurrent_bytes;
     if (config->units > SIZE_MAX / 64)
         return FLSTM_ERR_SIZE;
@@ -139,7 +137,6 @@ flstm_status flstm_plan_create(flstm_plan **result, const flstm_config *config, 
     w->units = config->units;
     w->vectors = (w->units + lanes - 1) / lanes;
     w->padded = w->vectors * lanes;
-    w->panels = (w->vectors + widest - 1) / widest;
     /* an eighth of the address range each: no sum or stride below can overflow */
     if (!multiply(w->padded, 4 * plan.element, &row) || !multiply(row, w->features, &kernel_bytes)
         || !multiply(row, w->units, &recurrent_bytes) || kernel_bytes > SIZE_MAX / 8

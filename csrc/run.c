@@ -20,6 +20,7 @@ typedef struct work {
     size_t rows;
     size_t chunk;     /* steps of gates */
     char *h, *h_next, *c;
+    int swapped;      /* h and h_next have changed places: the step is an odd one */
     char *gates;      /* [chunk, rows, 4, padded]: the input's share of the sums */
     char *z;          /* [rows, 4, padded]: whole sums, where the cell is not the kernel's */
     uint32_t *active; /* rows that the mask lets run at this step */
@@ -45,7 +46,8 @@ static size_t chunk_steps(const flstm_plan *plan, size_t rows, size_t steps)
         return 0;
     size_t chunk = CHUNK_BYTES / (rows * 4 * plan->weights.padded * plan->element);
     chunk = chunk < CHUNK_STEPS ? CHUNK_STEPS : chunk;
-    return chunk < steps ? chunk : steps;
+    const size_t chunks = (steps + chunk - 1) / chunk;
+    return (steps + chunks - 1) / chunks; /* even: a short last chunk reads the kernel for few steps */
 }
 
 /* Rows that run through all steps together. */
@@ -80,7 +82,7 @@ static size_t lay_out(const flstm_plan *plan, size_t rows, size_t steps, char *b
     PART(seen, uint8_t, rows);
 #undef PART
     if (base)
-        w->rows = rows, w->chunk = chunk;
+        w->rows = rows, w->chunk = chunk, w->swapped = 0;
     return at;
 }
 
@@ -89,6 +91,7 @@ static void swap_states(work *w)
     char *const h = w->h;
     w->h = w->h_next;
     w->h_next = h;
+    w->swapped ^= 1;
 }
 
 /* ---- state in and out of its padded rows ------------------------------------------------------- */
@@ -163,6 +166,7 @@ static void run_sweep(const flstm_plan *plan, work *w, flstm_sweep *s, size_t co
     s->rows = count;
     s->row = count == w->rows ? NULL : w->active;
     s->h = w->h, s->h_next = w->h_next, s->c = w->c;
+    s->backwards = w->swapped;
     if (plan->fused_cell) {
         s->y = y, s->y_row = y_row, s->y_step = y_step;
         plan->kernel->sweep(&plan->weights, s);
@@ -215,46 +219,63 @@ static void masked_step(const flstm_plan *plan, work *w, flstm_sweep *s, const u
         run_sweep(plan, w, s, count, y, y_row, 0);
 }
 
+/* `steps` steps from s's init and x on, with or without a mask. */
+static void run_steps(const flstm_plan *plan, work *w, const flstm_sweep *from, size_t steps, const block *b,
+                      size_t done)
+{
+    const ptrdiff_t e = (ptrdiff_t)plan->element;
+    char *y = b->y ? b->y + (ptrdiff_t)done * b->y_step * e : NULL;
+    flstm_sweep s = *from;
+    if (!b->mask) {
+        s.steps = steps;
+        run_sweep(plan, w, &s, w->rows, y, b->y_row, b->y_step);
+        return;
+    }
+    for (size_t t = 0; t < steps; t++) {
+        s = *from;
+        s.steps = 1;
+        s.init = (const char *)s.init + (ptrdiff_t)t * s.init_step * e;
+        if (s.x)
+            s.x = (const char *)s.x + (ptrdiff_t)t * s.x_step * e;
+        masked_step(plan, w, &s, b->mask + (ptrdiff_t)(done + t) * b->mask_step, b->mask_row,
+                    b->call->zero_output_for_mask, y ? y + (ptrdiff_t)t * b->y_step * e : NULL, b->y_row);
+    }
+}
+
 static flstm_status advance(const flstm_plan *plan, work *w, const block *b)
 {
     const ptrdiff_t e = (ptrdiff_t)plan->element, gates = 4 * (ptrdiff_t)plan->weights.padded;
-    const int hoist = b->steps > 1 && w->chunk > 0;
-    const flstm_call *call = b->call;
-    const int polls = call && call->poll;
+    const int project_first = b->steps > 1 && w->chunk > 0;
+    const int polls = b->call && b->call->poll;
     const size_t work = w->rows * 4 * plan->weights.padded * (plan->weights.features + plan->weights.units);
-    size_t most = hoist ? w->chunk : b->steps, since_poll = 0;
-    if (polls && most > POLL_WORK / work + 1)
-        most = POLL_WORK / work + 1;
+    const size_t unpolled = polls ? POLL_WORK / work + 1 : b->steps;
+    size_t since_poll = 0, projected = 0; /* steps, and the step up to which the gates hold the input */
+    flstm_sweep s = {.init = plan->weights.bias, .x_count = plan->weights.features,
+                     .x_row = b->x_row, .x_step = b->x_step};
+    if (project_first)
+        s = (flstm_sweep){.init_row = gates, .init_step = gates * (ptrdiff_t)w->rows};
+
     for (size_t done = 0, n; done < b->steps; done += n) {
-        n = b->steps - done < most ? b->steps - done : most;
-        const char *x = b->x + (ptrdiff_t)done * b->x_step * e;
-        char *y = b->y ? b->y + (ptrdiff_t)done * b->y_step * e : NULL;
-        if (hoist)
-            project(plan, w, n, x, b->x_row, b->x_step);
-        const flstm_sweep plain = {
-            .init = hoist ? w->gates : plan->weights.bias, .init_row = hoist ? gates : 0,
-            .init_step = hoist ? gates * (ptrdiff_t)w->rows : 0,
-            .x = hoist ? NULL : x, .x_count = hoist ? 0 : plan->weights.features,
-            .x_row = b->x_row, .x_step = b->x_step};
-        if (b->mask) {
-            for (size_t t = 0; t < n; t++) {
-                flstm_sweep s = plain;
-                s.steps = 1;
-                s.init = (const char *)s.init + (ptrdiff_t)t * s.init_step * e;
-                if (s.x)
-                    s.x = (const char *)s.x + (ptrdiff_t)t * s.x_step * e;
-                masked_step(plan, w, &s, b->mask + (ptrdiff_t)(done + t) * b->mask_step, b->mask_row,
-                            call->zero_output_for_mask, y ? y + (ptrdiff_t)t * b->y_step * e : NULL, b->y_row);
-            }
+        const char *const x = b->x + (ptrdiff_t)done * b->x_step * e;
+        n = b->steps - done < unpolled ? b->steps - done : unpolled;
+        if (!project_first) {
+            s.x = x;
         } else {
-            flstm_sweep s = plain;
-            s.steps = n;
-            run_sweep(plan, w, &s, w->rows, y, b->y_row, b->y_step);
+            if (done == projected) {
+                const size_t chunk = b->steps - done < w->chunk ? b->steps - done : w->chunk;
+                project(plan, w, chunk, x, b->x_row, b->x_step);
+                projected = done + chunk;
+                s.init = w->gates;
+            }
+            n = projected - done < n ? projected - done : n;
         }
-        since_poll += n * work;
-        if (polls && since_poll >= POLL_WORK) {
+        run_steps(plan, w, &s, n, b, done);
+        if (project_first)
+            s.init = (const char *)s.init + (ptrdiff_t)n * s.init_step * e;
+        since_poll += n;
+        if (polls && since_poll >= unpolled) {
             since_poll = 0;
-            if (call->poll(call->poll_arg))
+            if (b->call->poll(b->call->poll_arg))
                 return FLSTM_ERR_INTERRUPTED;
         }
     }
@@ -384,12 +405,10 @@ flstm_status flstm_stream_run(const flstm_plan *plan, void *stream, size_t batch
         return FLSTM_OK;
     const uint32_t caller = fpenv_enter();
     work w = open_stream(plan, batch, stream);
-    const char *const before = w.h;
     const block b = {.steps = steps, .x = x, .x_row = x_batch, .x_step = x_step,
                      .y = y, .y_row = y_batch, .y_step = y_step};
     const flstm_status status = advance(plan, &w, &b);
-    if (w.h != before)
-        *(uint32_t *)stream ^= 1;
+    *(uint32_t *)stream = (uint32_t)w.swapped;
     fpenv_leave(caller);
     return status;
 }
