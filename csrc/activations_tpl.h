@@ -1,46 +1,61 @@
 /* activations_tpl.h -- sigmoid and tanh as fractions n/d, over the vectors of the file that includes
  * this. Both are within 2 ulp for every float (tests/test_activations.py; docs/accuracy.md has the
- * maxima), NaN stays NaN, infinities saturate. Coefficients: bench/fit_exp.py. */
+ * maxima), NaN stays NaN, infinities saturate. Coefficients: bench/fit_activations.py. */
+
+#if defined(__GNUC__)
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
+#else
+#define ALWAYS_INLINE inline
+#define UNROLL
+#endif
 
 #if !V_F64
 #define EXP_LOG2E 0x1.715476p+0f
-#define EXP_LN2_HI 0x1.63p-1f        /* few bits, so that n * ln2_hi is exact */
+#define EXP_LN2_HI 0x1.63p-1f       /* few bits, so that n * ln2_hi is exact */
 #define EXP_LN2_LO -0x1.bd0106p-13f
-#define EXP_ROUND 0x1.8p+23f         /* added and taken away again, rounds to an integer */
+#define EXP_ROUND 0x1.8p+23f        /* added and taken away again, rounds to an integer */
 #define EXP_BIAS 127
-#define SIGMOID_LIMIT 104.0f         /* e^-104 rounds to 0, e^-103 does not */
-#define TANH_LIMIT 10.0f             /* tanh(10) rounds to 1 */
-#define SIGMOID_LIFT 64              /* keeps 2^n normal for n down to -151 */
-#define SIGMOID_UNLIFT 0x1p-64f
+#define SIGMOID_LEAST -104.0f       /* sigmoid(-104) rounds to 0, sigmoid(-103) does not */
+#define SIGMOID_MOST 30.0f          /* sigmoid(30) rounds to 1 */
+#define SIGMOID_SHIFT -64           /* keeps e^-x in range from the one to the other */
+#define SIGMOID_ONE 0x1p-64f
+#define TANH_MOST 10.0f             /* tanh(10) rounds to 1 */
 static const real exp_p[] = {0x1p-1f, 0x1.5554b8p-3f, 0x1.5555bap-5f, 0x1.122364p-7f, 0x1.6c5576p-10f};
+static const real tanh_q[] = {-0x1.5554d6p-2f, 0x1.10e9fcp-3f, -0x1.b28c6ep-5f, 0x1.1a7beap-6f};
 #else
 #define EXP_LOG2E 0x1.71547652b82fep+0
 #define EXP_LN2_HI 0x1.62e42fefa2p-1
 #define EXP_LN2_LO 0x1.9ef35793c7673p-41
 #define EXP_ROUND 0x1.8p+52
 #define EXP_BIAS 1023
-#define SIGMOID_LIMIT 746.0
-#define TANH_LIMIT 20.0
-#define SIGMOID_LIFT 512
-#define SIGMOID_UNLIFT 0x1p-512
+#define SIGMOID_LEAST -746.0
+#define SIGMOID_MOST 60.0
+#define SIGMOID_SHIFT -512
+#define SIGMOID_ONE 0x1p-512
+#define TANH_MOST 20.0
 static const real exp_p[] = {
     0x1p-1, 0x1.555555555553ep-3, 0x1.5555555553b15p-5, 0x1.1111111118cf6p-7, 0x1.6c16c179fbcadp-10,
     0x1.a01a0171b2f1bp-13, 0x1.a019b3a7d280bp-16, 0x1.71de976ee5207p-19, 0x1.289759569022bp-22,
     0x1.ae4900da6fe69p-26};
+static const real tanh_q[] = {
+    -0x1.5555555555537p-2, 0x1.111111110e2a3p-3, -0x1.ba1ba1b70a125p-5, 0x1.664f47b4b4ebcp-6,
+    -0x1.226e163c235e3p-7, 0x1.d6cdf96c2f0d6p-9, -0x1.7d49282302df3p-10, 0x1.31d1ac39daae1p-11,
+    -0x1.c8d6258076704p-13, 0x1.dc841bc92738cp-15};
 #endif
 
 typedef struct fraction {
     vf n, d;
 } fraction;
 
-/* For a >= 0: e^-a = 2^n (1 + q). The low bits of the returned t hold n + bias + lift, from which
- * v_pow2 makes 2^(n + lift). */
-static inline vf exp_split(vf a, real lift, vf *q)
+/* e^(x * sign) = s (1 + q) / 2^shift with s a power of two; x within the limits above. */
+static inline vf exp_split(vf x, real sign, real shift, vf *q)
 {
-    const real magic = EXP_ROUND + EXP_BIAS + lift;
-    const vf t = v_fma(a, v_set1(-EXP_LOG2E), v_set1(magic));
+    const real magic = EXP_ROUND + EXP_BIAS + shift; /* leaves the exponent of s in the low bits */
+    const vf t = v_fma(x, v_set1(sign * EXP_LOG2E), v_set1(magic));
     const vf n = v_sub(t, v_set1(magic));
-    vf r = v_sub(v_mul(n, v_set1(-EXP_LN2_HI)), a); /* both exact: the same with and without FMA */
+    /* the product is exact, so that this rounds alike with and without fused multiply-adds */
+    vf r = v_fma(n, v_set1(-EXP_LN2_HI), v_mul(x, v_set1(sign)));
     r = v_fma(n, v_set1(-EXP_LN2_LO), r);
     const vf r2 = v_mul(r, r);
     const vf p01 = v_fma(v_set1(exp_p[1]), r, v_set1(exp_p[0]));
@@ -56,30 +71,35 @@ static inline vf exp_split(vf a, real lift, vf *q)
     const vf p = v_fma(v_fma(p89, r4, mid), r4, low);
 #endif
     *q = v_fma(p, r2, r);
-    return t;
+    return v_pow2(t);
 }
 
-/* sigmoid(x) = n/d with d in [one, 2 one]: e^-|x| on top for negative x, so that small results keep
- * their digits. `one` is a power of two, a scale that costs nothing here. */
-static inline fraction sigmoid_fraction(vf x, real one)
+/* sigmoid(x) = n/d = one / (one + one e^-x); the scale `one` keeps d finite where n/d is denormal.
+ * v_min and v_max return their second argument where it is NaN. */
+static inline fraction sigmoid_fraction(vf x)
 {
     vf q;
-    const vf a = v_min(v_set1(SIGMOID_LIMIT), v_abs(x));
-    const vf t = exp_split(a, SIGMOID_LIFT, &q);
-    const vf lifted = v_mul(v_add(v_set1(1), q), v_pow2(t));
-    const vf e = v_mul(lifted, v_set1(one * SIGMOID_UNLIFT));
-    return (fraction){v_if_negative(x, e, v_set1(one)), v_add(v_set1(one), e)};
+    const vf limited = v_min(v_set1(SIGMOID_MOST), v_max(v_set1(SIGMOID_LEAST), x));
+    const vf s = exp_split(limited, -1, SIGMOID_SHIFT, &q);
+    const vf one = v_set1(SIGMOID_ONE);
+    return (fraction){one, v_add(v_fma(s, q, one), s)};
 }
 
-/* tanh(x) = n/d = -m / (2 + m), m = e^(-2|x|) - 1, with d in [1, 2]. */
+/* tanh(x) = n/d with the sign of x: x + x^3 Q(x^2) over 1 up to 1/2, where a quotient would round once
+ * too often, then m / (m + 2), m = e^(2|x|) - 1. */
 static inline fraction tanh_fraction(vf x)
 {
-    vf q;
-    const vf a = v_min(v_set1(TANH_LIMIT), v_abs(x));
-    const vf t = exp_split(v_add(a, a), 0, &q);
-    const vf s = v_pow2(t);
+    enum { TERMS = sizeof tanh_q / sizeof *tanh_q };
+    const vf a = v_min(v_set1(TANH_MOST), v_abs(x)), u = v_mul(a, a);
+    vf q, small = v_set1(tanh_q[TERMS - 1]);
+    UNROLL for (int k = TERMS - 2; k >= 0; k--)
+        small = v_fma(small, u, v_set1(tanh_q[k]));
+    small = v_fma(v_mul(a, u), small, a);
+    const vf s = exp_split(v_add(a, a), 1, 0, &q);
     const vf m = v_fma(s, q, v_sub(s, v_set1(1)));
-    return (fraction){v_copysign(v_abs(m), x), v_add(v_set1(2), m)};
+    const vf half = v_set1((real)0.5);
+    return (fraction){v_copysign(v_if_less(a, half, small, m), x),
+                      v_if_less(a, half, v_set1(1), v_add(m, v_set1(2)))};
 }
 
 static void sigmoid(size_t n, const void *in, void *out)
@@ -88,11 +108,11 @@ static void sigmoid(size_t n, const void *in, void *out)
     real *y = out;
     size_t i = 0;
     for (; i + V_LEN <= n; i += V_LEN) {
-        const fraction f = sigmoid_fraction(v_load(x + i), 1);
+        const fraction f = sigmoid_fraction(v_load(x + i));
         v_store(y + i, v_div(f.n, f.d));
     }
     if (i < n) {
-        const fraction f = sigmoid_fraction(v_load_n(x + i, n - i), 1);
+        const fraction f = sigmoid_fraction(v_load_n(x + i, n - i));
         v_store_n(y + i, v_div(f.n, f.d), n - i);
     }
 }

@@ -178,7 +178,7 @@ static void run_sweep(const flstm_plan *plan, work *w, flstm_sweep *s, size_t co
     s->steps = 1;
     s->z = w->z, s->z_row = 4 * (ptrdiff_t)plan->weights.padded;
     for (size_t t = 0; t < steps; t++) {
-        s->h = w->h;
+        s->h = w->h, s->backwards = w->swapped;
         plan->kernel->sweep(&plan->weights, s);
         for (size_t k = 0; k < count; k++) {
             const size_t r = s->row ? w->active[k] : k;

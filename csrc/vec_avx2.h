@@ -22,12 +22,16 @@ static inline vf v_div(vf a, vf b) { return _mm256_div_ps(a, b); }
 static inline vf v_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 /* b where either is NaN, as the hardware does: the variable goes second */
 static inline vf v_min(vf a, vf b) { return _mm256_min_ps(a, b); }
+static inline vf v_max(vf a, vf b) { return _mm256_max_ps(a, b); }
 static inline vf v_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
 static inline vf v_copysign(vf a, vf s)
 {
     return _mm256_or_ps(a, _mm256_and_ps(_mm256_set1_ps(-0.0f), s));
 }
-static inline vf v_if_negative(vf s, vf a, vf b) { return _mm256_blendv_ps(b, a, s); }
+static inline vf v_if_less(vf a, vf b, vf yes, vf no)
+{
+    return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
+}
 static inline vf v_pow2(vf t) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(t), 23)); }
 
 #else
@@ -50,11 +54,15 @@ static inline vf v_mul(vf a, vf b) { return _mm256_mul_pd(a, b); }
 static inline vf v_div(vf a, vf b) { return _mm256_div_pd(a, b); }
 static inline vf v_fma(vf a, vf b, vf c) { return _mm256_fmadd_pd(a, b, c); }
 static inline vf v_min(vf a, vf b) { return _mm256_min_pd(a, b); }
+static inline vf v_max(vf a, vf b) { return _mm256_max_pd(a, b); }
 static inline vf v_abs(vf a) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a); }
 static inline vf v_copysign(vf a, vf s)
 {
     return _mm256_or_pd(a, _mm256_and_pd(_mm256_set1_pd(-0.0), s));
 }
-static inline vf v_if_negative(vf s, vf a, vf b) { return _mm256_blendv_pd(b, a, s); }
+static inline vf v_if_less(vf a, vf b, vf yes, vf no)
+{
+    return _mm256_blendv_pd(no, yes, _mm256_cmp_pd(a, b, _CMP_LT_OQ));
+}
 static inline vf v_pow2(vf t) { return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(t), 52)); }
 #endif

@@ -18,14 +18,15 @@ static inline vf v_div(vf a, vf b) { return _mm512_div_ps(a, b); }
 static inline vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 /* b where either is NaN, as the hardware does: the variable goes second */
 static inline vf v_min(vf a, vf b) { return _mm512_min_ps(a, b); }
+static inline vf v_max(vf a, vf b) { return _mm512_max_ps(a, b); }
 static inline vf v_abs(vf a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
 static inline vf v_copysign(vf a, vf s)
 {
     return _mm512_or_ps(a, _mm512_and_ps(_mm512_set1_ps(-0.0f), s));
 }
-static inline vf v_if_negative(vf s, vf a, vf b)
+static inline vf v_if_less(vf a, vf b, vf yes, vf no)
 {
-    return _mm512_mask_blend_ps(_mm512_movepi32_mask(_mm512_castps_si512(s)), b, a);
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes);
 }
 static inline vf v_pow2(vf t) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(t), 23)); }
 
@@ -45,14 +46,15 @@ static inline vf v_mul(vf a, vf b) { return _mm512_mul_pd(a, b); }
 static inline vf v_div(vf a, vf b) { return _mm512_div_pd(a, b); }
 static inline vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_pd(a, b, c); }
 static inline vf v_min(vf a, vf b) { return _mm512_min_pd(a, b); }
+static inline vf v_max(vf a, vf b) { return _mm512_max_pd(a, b); }
 static inline vf v_abs(vf a) { return _mm512_andnot_pd(_mm512_set1_pd(-0.0), a); }
 static inline vf v_copysign(vf a, vf s)
 {
     return _mm512_or_pd(a, _mm512_and_pd(_mm512_set1_pd(-0.0), s));
 }
-static inline vf v_if_negative(vf s, vf a, vf b)
+static inline vf v_if_less(vf a, vf b, vf yes, vf no)
 {
-    return _mm512_mask_blend_pd(_mm512_movepi64_mask(_mm512_castpd_si512(s)), b, a);
+    return _mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, b, _CMP_LT_OQ), no, yes);
 }
 static inline vf v_pow2(vf t) { return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(t), 52)); }
 #endif

@@ -32,9 +32,10 @@ static inline vf v_fma(vf a, vf b, vf c) { return a * b + c; }
 #endif
 /* b where either is NaN, as x86's instruction does: the variable goes second */
 static inline vf v_min(vf a, vf b) { return a < b ? a : b; }
+static inline vf v_max(vf a, vf b) { return a > b ? a : b; }
 static inline vf v_abs(vf a) { return v_real(fabs)(a); }
 static inline vf v_copysign(vf a, vf s) { return v_real(copysign)(a, s); }
-static inline vf v_if_negative(vf s, vf a, vf b) { return signbit(s) ? a : b; }
+static inline vf v_if_less(vf a, vf b, vf yes, vf no) { return a < b ? yes : no; }
 static inline vf v_pow2(vf t)
 {
     v_bits bits;

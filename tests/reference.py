@@ -27,3 +27,11 @@ def lstm(x, kernel, recurrent_kernel, bias=None, h=None, c=None, mask=None, zero
         previous = np.where(use, new_h, 0.0 if zero_output else previous)
         outputs[:, t] = previous
     return outputs, previous, h, c
+
+
+def ulp_error(found, exact):
+    """|found - exact| in units in the last place of found's dtype at ``exact`` (float64, not NaN)."""
+    info = np.finfo(found.dtype)
+    _, exponent = np.frexp(exact)
+    ulp = np.ldexp(1.0, np.maximum(exponent - 1, info.minexp) - info.nmant)
+    return np.abs(found.astype(np.float64) - exact) / ulp
