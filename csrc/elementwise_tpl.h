@@ -31,7 +31,7 @@ static void elementwise(flstm_activation activation, size_t n, const real *in, r
     switch (activation) {
     case FLSTM_ACT_linear: EACH(x);
     case FLSTM_ACT_relu: EACH(x < 0 ? 0 : x);
-    case FLSTM_ACT_leaky_relu: EACH(x < 0 ? (real)0.2 * x : x);
+    case FLSTM_ACT_leaky_relu: EACH(x < 0 ? (real)0.2f * x : x); /* TensorFlow keeps alpha as a float */
     case FLSTM_ACT_relu6: EACH(clip(x, 0, 6));
     case FLSTM_ACT_celu:
     case FLSTM_ACT_elu: EACH(x > 0 ? x : M(expm1)(x));
@@ -42,7 +42,7 @@ static void elementwise(flstm_activation activation, size_t n, const real *in, r
     case FLSTM_ACT_soft_shrink: EACH(x > half ? x - half : x < -half ? x + half : x - x);
     case FLSTM_ACT_sparse_plus: EACH(x <= -1 ? 0 : x < 1 ? (real)0.25 * (x + 1) * (x + 1) : x);
     case FLSTM_ACT_silu: EACH(x * sigmoid_of(x));
-    case FLSTM_ACT_gelu: EACH(half * x * M(erfc)(-x * (real)0.70710678118654752440));
+    case FLSTM_ACT_gelu: EACH(half * x * M(erfc)(-x * (real)0.70710678118654752f)); /* a float, too */
     case FLSTM_ACT_tanh_shrink: EACH(x - M(tanh)(x));
     case FLSTM_ACT_sparse_sigmoid: EACH(clip(half * (x + 1), 0, 1));
     case FLSTM_ACT_exponential: EACH(M(exp)(x));
@@ -76,24 +76,30 @@ static void softmax_row(size_t n, const real *in, real *out, int logarithm)
         out[i] = logarithm ? in[i] - most - log_sum : M(exp)(in[i] - most) / sum;
 }
 
-/* max(x - tau, 0) with tau such that the row sums to 1: the simplex projection, tau found by raising
- * it over the support until the support no longer shrinks. */
+/* max(x - tau, 0), with Keras 3.15's tau on TensorFlow: over the support it adds up the running sums of
+ * the sorted row, where Martins and Astudillo's definition takes the last one. A drop-in follows. */
 static void sparsemax_row(size_t n, const real *in, real *out)
 {
-    real tau = largest(n, in) - 1; /* below the solution: the support starts too wide */
-    for (size_t last = 0;;) {
-        real sum = 0;
-        size_t support = 0;
+    real sum = 0, sums = 0, above = (real)INFINITY;
+    size_t support = 0;
+    for (int more = 1; more && support < n;) {
+        real next = -(real)INFINITY; /* the largest value not yet counted, and how often it stands */
+        size_t times = 0;
         for (size_t i = 0; i < n; i++)
-            if (in[i] > tau) {
-                sum += in[i];
-                support++;
+            if (in[i] < above && in[i] >= next) {
+                times = in[i] > next ? 1 : times + 1;
+                next = in[i];
             }
-        if (support == 0 || support == last) /* NaN, or settled */
-            break;
-        last = support;
-        tau = (sum - 1) / (real)support;
+        more = times > 0;
+        for (; more && times; times--) {
+            sum += next;
+            more = next - (sum - 1) / (real)(support + 1) > 0;
+            if (more)
+                sums += sum, support++;
+        }
+        above = next;
     }
+    const real tau = (sums - 1) / (real)support;
     for (size_t i = 0; i < n; i++)
         out[i] = in[i] - tau < 0 ? 0 : in[i] - tau;
 }

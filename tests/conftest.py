@@ -1,0 +1,49 @@
+"""Fixtures shared by the tests, and the line at the end that says which instruction sets ran."""
+
+import os
+import warnings
+
+import numpy as np
+import pytest
+
+from fastlstm import _core
+
+KERNELS = [name for name, _, _ in _core.kernels()]
+RUNNABLE = [name for name, runs, _ in _core.kernels() if runs]
+FUSED = [name for name, runs, fused in _core.kernels() if runs and fused]
+SEED = int(os.environ.get("FASTLSTM_SEED", "20261121"))
+
+
+@pytest.fixture(params=KERNELS)
+def isa(request):
+    if request.param not in RUNNABLE:
+        pytest.skip(f"this processor or operating system cannot run {request.param}")
+    return request.param
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(SEED)
+
+
+@pytest.fixture(scope="session")
+def keras():
+    """Live Keras on TensorFlow's CPU backend: the oracle of everything that claims to be Keras's."""
+    os.environ.update(KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import keras
+    assert keras.backend.backend() == "tensorflow"
+    return keras
+
+
+def pytest_report_header():
+    return f"fastlstm: instruction sets built {', '.join(KERNELS)}; seed {SEED} (FASTLSTM_SEED)"
+
+
+def pytest_terminal_summary(terminalreporter):
+    absent = [name for name in KERNELS if name not in RUNNABLE]
+    terminalreporter.write_line(
+        f"instruction sets that ran: {', '.join(RUNNABLE)}"
+        + (f"; absent on this machine: {', '.join(absent)}" if absent else "")
+    )
