@@ -10,6 +10,7 @@ from fastlstm import layers
 from fastlstm.config import show_config
 from fastlstm.errors import FastLSTMError, ModelFileError, UnsupportedLayerError
 from fastlstm.layers import LSTM, LSTMCell
+from fastlstm.loading import load_model
 from fastlstm.model import Sequential
 from fastlstm.stream import Stream
 
@@ -23,5 +24,6 @@ __all__ = [
     "Stream",
     "UnsupportedLayerError",
     "layers",
+    "load_model",
     "show_config",
 ]

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from typing import TextIO
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from fastlstm.errors import FastLSTMError
 
 #: For a terminal whose encoding has no box characters.
 _ASCII = str.maketrans("┏━┳┓┃┡╇┩│├─┼┤└┴┘…", "+-++|+++|+-+++++.")
 
 
-def summary_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]], line_length: int | None) -> str:
-    """A table as Keras's ``summary`` lays it out: three columns, the last aligned to the right.
+class Row(NamedTuple):
+    """A layer in a summary; shape and params are None while it is not built."""
+
+    label: str
+    shape: Any
+    params: int | None
+    itemsize: int
+    trainable: bool
+
+    def cells(self) -> tuple[str, str, str]:
+        """The texts of its three columns."""
+        shape = "?" if self.shape is None else str(self.shape)
+        return self.label, shape, "0 (unbuilt)" if self.params is None else f"{self.params:,}"
+
+
+def summary(name: str, rows: Sequence[Row], line_length: int | None) -> str:
+    """A model's layers as a table and its numbers of weights, laid out as Keras's ``summary``.
 
     Parameters
     ----------
@@ -21,27 +39,37 @@ def summary_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str
         Width of the table; by default 88, or the terminal's less 4 where that is narrower.
     """
     length = line_length or min(88, shutil.get_terminal_size().columns - 4)
+    text = f'Model: "{name}"\n' + _table([row.cells() for row in rows], length)
+    for kind, trainable in (("Total", (True, False)), ("Trainable", (True,)), ("Non-trainable", (False,))):
+        counted = [(row.params or 0, row.itemsize) for row in rows if row.trainable in trainable]
+        count, size = sum(n for n, _ in counted), sum(n * itemsize for n, itemsize in counted)
+        text += f" {kind} params: {count:,} ({readable_size(size)})\n"
+    return text
+
+
+def _table(rows: Sequence[Sequence[str]], length: int) -> str:
     edges = [int(part * length) for part in (0, 0.45, 0.80, 1.0)]
-    # The frame takes ten characters more than the columns were given: three, four and three of them.
-    widths = [b - a - 1 - (i == 1) for i, (a, b) in enumerate(zip(edges, edges[1:], strict=False))]
+    # Frame and margins take ten characters in all: three, four and three off the columns.
+    widths = [b - a - 3 - (i == 1) for i, (a, b) in enumerate(itertools.pairwise(edges))]
     if min(widths) < 4:
-        raise ValueError(f"line_length is {length}; a summary needs at least 40")
+        raise FastLSTMError(f"summary: line_length is {length}; expected 40 or more")
 
     def rule(left: str, line: str, cross: str, right: str) -> str:
-        return left + cross.join(line * width for width in widths) + right
+        return left + cross.join(line * (width + 2) for width in widths) + right
 
     def row(cells: Sequence[str], bar: str) -> list[str]:
-        columns = [_wrapped(cell, width - 2) for cell, width in zip(cells, widths, strict=True)]
+        columns = [_wrapped(cell, width) for cell, width in zip(cells, widths, strict=True)]
         lines = []
-        for i in range(max(map(len, columns))):
-            texts = [column[i] if i < len(column) else "" for column in columns]
-            texts = [t.rjust(w - 2) if k == 2 else t.ljust(w - 2) for k, (t, w) in enumerate(zip(texts, widths, strict=True))]
-            lines.append(bar + bar.join(f" {t} " for t in texts) + bar)
+        for first, second, third in itertools.zip_longest(*columns, fillvalue=""):
+            texts = (first.ljust(widths[0]), second.ljust(widths[1]), third.rjust(widths[2]))
+            lines.append(f"{bar} " + f" {bar} ".join(texts) + f" {bar}")
         return lines
 
-    lines = [title, rule("┏", "━", "┳", "┓"), *row(header, "┃"), rule("┡", "━", "╇", "┩")]
-    for k, cells in enumerate(rows):
-        lines += [rule("├", "─", "┼", "┤")] * (k > 0) + row(cells, "│")
+    lines = [rule("┏", "━", "┳", "┓"), *row(("Layer (type)", "Output Shape", "Param #"), "┃")]
+    between = [rule("┡", "━", "╇", "┩")]
+    for cells in rows:
+        lines += between + row(cells, "│")
+        between = [rule("├", "─", "┼", "┤")]
     return "\n".join([*lines, rule("└", "─", "┴", "┘"), ""])
 
 
@@ -59,11 +87,10 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 def readable_size(n_bytes: float) -> str:
     """``1.48 KB`` for 1512: two decimals in the largest unit that fits, of 1,024 each."""
-    for unit in ("B", "KB", "MB", "GB", "TB"):
-        if n_bytes < 1024:
-            break
-        n_bytes /= 1024
-    return f"{n_bytes:.2f} {unit}"
+    power = 0
+    while n_bytes >= 1024 and power < 4:
+        n_bytes, power = n_bytes / 1024, power + 1
+    return f"{n_bytes:.2f} {('B', 'KB', 'MB', 'GB', 'TB')[power]}"
 
 
 def write(text: str) -> None:
@@ -76,34 +103,40 @@ def write(text: str) -> None:
 
 
 class Progress:
-    """A bar on a terminal that counts steps of equal length; silent where the stream is no terminal.
+    """Shows how far a run of equal steps has come, on the standard error.
 
     Parameters
     ----------
     total : int
         Number of steps.
-    stream : text file, optional
-        Default: the standard error.
+    verbose : {"auto", 0, 1, 2}
+        1 and ``"auto"`` show a bar if there are two steps or more and a terminal to show it on; 2
+        writes one line at the end.
     """
 
     _WIDTH = 30
     _EVERY = 0.1  # seconds
 
-    def __init__(self, total: int, stream: TextIO | None = None) -> None:
+    def __init__(self, total: int, verbose: str | int) -> None:
         self.total = total
-        self._stream = sys.stderr if stream is None else stream
-        self._live = self._stream is not None and self._stream.isatty()
+        self._bar = verbose in ("auto", 1) and total > 1 and sys.stderr is not None and sys.stderr.isatty()
+        self._line = verbose == 2 and sys.stderr is not None
         self._start = self._shown = time.monotonic()
 
     def step(self, done: int) -> None:
         """Say that ``done`` steps are finished."""
         now = time.monotonic()
-        if not self._live or (done < self.total and now - self._shown < self._EVERY):
-            return
-        self._shown = now
-        full = self._WIDTH * done // self.total
-        bar = "=" * full + "." * (self._WIDTH - full)
-        spent = now - self._start
-        note = f"{spent:.0f}s" if done == self.total else f"{spent / done * (self.total - done):.0f}s left"
-        self._stream.write(f"\r{done}/{self.total} [{bar}] {note:<10}" + "\n" * (done == self.total))
-        self._stream.flush()
+        spent, last = now - self._start, done == self.total
+        if self._line and last:
+            print(f"{done}/{done} - {spent:.0f}s - {1e3 * spent / done:.3g}ms/step", file=sys.stderr)
+        elif self._bar and (last or now - self._shown >= self._EVERY):
+            self._shown = now
+            full = self._WIDTH * done // self.total
+            note = f"{spent:.0f}s" if last else f"{spent / done * (self.total - done):.0f}s left"
+            bar = "=" * full + "." * (self._WIDTH - full)
+            print(
+                f"\r{done}/{self.total} [{bar}] {note:<10}",
+                end="\n" if last else "",
+                file=sys.stderr,
+                flush=True,
+            )

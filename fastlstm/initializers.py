@@ -111,16 +111,9 @@ _TABLE: dict[str, tuple[Callable[..., Array], dict[str, Any]]] = {
     "Identity": (_identity, {"gain": 1.0}),
 }
 _SNAKE = {re.sub("(?<=.)(?=[A-Z])", "_", name).lower(): name for name in _TABLE}
-_CLASS_OF = {
-    **{name: name for name in _TABLE},
-    **_SNAKE,
-    "IdentityInitializer": "Identity",
-    "OrthogonalInitializer": "Orthogonal",
-    "normal": "RandomNormal",
-    "uniform": "RandomUniform",
-    "one": "Ones",
-    "zero": "Zeros",
-}
+_CLASS_OF = {name: name for name in _TABLE} | _SNAKE
+_CLASS_OF |= {"IdentityInitializer": "Identity", "OrthogonalInitializer": "Orthogonal"}
+_CLASS_OF |= {"normal": "RandomNormal", "uniform": "RandomUniform", "one": "Ones", "zero": "Zeros"}
 
 
 def _is_number(v: Any) -> bool:

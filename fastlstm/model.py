@@ -2,62 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlstm import console
-from fastlstm.errors import FastLSTMError, UnsupportedLayerError
+from fastlstm.base_model import BaseModel, has_several
+from fastlstm.errors import FastLSTMError
 from fastlstm.layers.base import Array, Layer, Shape, auto_name
-from fastlstm.layers.core import Activation, Dense, InputLayer, positive
-from fastlstm.layers.embedding import Embedding
-from fastlstm.layers.regularization import Dropout
-from fastlstm.layers.rnn import LSTM
+from fastlstm.layers.core import InputLayer
+from fastlstm.layers.serialization import layer_from_config, layer_to_config
 
-#: Every class that a configuration may name. Nothing else is ever looked up.
-LAYERS: dict[str, type[Layer]] = {
-    cls.__name__: cls for cls in (InputLayer, LSTM, Dense, Embedding, Dropout, Activation)
-}
+_building = threading.RLock()  # one for all models: a model then holds nothing that cannot be copied
 
 
-def layer_from_config(node: dict[str, Any]) -> Layer:
-    """The unbuilt layer that a Keras configuration node describes.
-
-    Parameters
-    ----------
-    node : dict
-        ``{"module", "class_name", "config", "registered_name", ...}``, as Keras writes it.
-
-    Raises
-    ------
-    UnsupportedLayerError
-        The class is not one of Keras's that fastlstm computes.
-    FastLSTMError
-        The configuration is not one that the class takes.
-    """
-    class_name, config = node.get("class_name"), node.get("config")
-    if not isinstance(config, dict):
-        raise FastLSTMError(f"layer {class_name!r}: config is a {type(config).__name__}; expected an object")
-    who = f"layer {config.get('name')!r}"
-    module, registered = node.get("module"), node.get("registered_name")
-    own = module is None or module == "keras" or str(module).startswith("keras.")
-    if class_name not in LAYERS or not own or registered not in (None, class_name):
-        raise UnsupportedLayerError(
-            f"{who} is a {registered or class_name!r} from {module or 'keras'!r}; fastlstm computes Keras's "
-            f"{', '.join(LAYERS)}: run this layer outside the model, or replace it by these"
-        )
-    try:
-        return LAYERS[class_name].from_config(config)
-    except TypeError as error:
-        raise FastLSTMError(f"{who}: {class_name} cannot be made from its config: {error}") from None
-
-
-class Sequential:
+class Sequential(BaseModel):
     """Layers that run one after the other. Arguments and methods are those of ``keras.Sequential``.
 
     Parameters
@@ -73,14 +34,15 @@ class Sequential:
     One model may be called from any number of threads at once, unless a layer is stateful.
     """
 
-    def __init__(self, layers: Iterable[Layer] | None = None, trainable: bool = True, name: str | None = None) -> None:
+    def __init__(
+        self, layers: Iterable[Layer] | None = None, trainable: bool = True, name: str | None = None
+    ) -> None:
         self.name = auto_name("Sequential") if name is None else name
         self.trainable = trainable
         self.built = False
         self._layers: list[Layer] = []
         self._shapes: list[Any] = []  # of each layer's output, in step with _layers once built
         self._fitting: Shape | None = None  # the sample shape of the last input that was checked
-        self._lock = threading.RLock()
         for layer in layers or ():
             self._append(layer)
         self._build_if_told()
@@ -89,12 +51,12 @@ class Sequential:
 
     def add(self, layer: Layer) -> None:
         """Put a layer on top of the stack."""
-        with self._lock:
+        with _building:
             self._append(layer)
             self._build_if_told()
 
     def _append(self, layer: Layer) -> None:
-        who = f"Sequential {self.name!r}"
+        who = self._who
         if not isinstance(layer, Layer):
             raise FastLSTMError(f"{who}: got {layer!r}; expected a fastlstm layer")
         if any(layer.name == other.name for other in self._layers):
@@ -116,8 +78,8 @@ class Sequential:
         input_shape : tuple of int or None, optional
             With the batch axis, for example ``(None, 10, 3)``. Needed unless an InputLayer tells.
         """
-        who = f"Sequential {self.name!r}"
-        with self._lock:
+        who = self._who
+        with _building:
             layers = list(self._layers)
             if not layers:
                 raise FastLSTMError(f"{who} has no layers; call add(layer) first")
@@ -128,36 +90,29 @@ class Sequential:
                 first = InputLayer(batch_shape=input_shape, dtype=first.dtype)
                 layers.insert(0, first)
             elif input_shape is not None and tuple(input_shape) != first.batch_shape:
-                raise FastLSTMError(f"{who}: build got {tuple(input_shape)}; its InputLayer says {first.batch_shape}")
+                raise FastLSTMError(
+                    f"{who}: build got {tuple(input_shape)}; its InputLayer says {first.batch_shape}"
+                )
             shapes: list[Any] = [first.batch_shape]
             for layer in layers[1:]:
-                if isinstance(shapes[-1], list):
-                    raise FastLSTMError(f"{who}: layer {layer.name!r} follows one with several outputs (return_state)")
+                shape = shapes[-1]
+                if has_several(shape):
+                    raise FastLSTMError(f"{who}: only the last layer may have several outputs")
                 if not layer.built:
-                    layer.build(shapes[-1])
-                elif not _fits(layer, shapes[-1]):
-                    raise FastLSTMError(f"{who}: layer {layer.name!r} has weights for other inputs than {shapes[-1]}")
-                shapes.append(layer.compute_output_shape(shapes[-1]))
-            self._layers, self._shapes, self._fitting, self.built = layers, shapes, None, True
+                    layer.build(shape)
+                elif not _fits(layer, shape):
+                    raise FastLSTMError(f"{who}: {layer.name!r} has weights for other inputs than {shape}")
+                shapes.append(layer.compute_output_shape(shape))
+            self._layers, self._shapes, self._fitting = layers, shapes, None
+            self._dtype = np.dtype(first.dtype)
+            self.built = True
 
     @property
     def layers(self) -> list[Layer]:
         """The layers, without the InputLayer."""
-        return self._layers[1:] if self._layers and isinstance(self._layers[0], InputLayer) else self._layers[:]
-
-    @property
-    def input_shape(self) -> Shape:
-        """Shape of the input, with None for sizes that may vary."""
-        if not self.built:
-            raise AttributeError(f"Sequential {self.name!r} has no input shape yet: it is not built")
-        return self._shapes[0]
-
-    @property
-    def output_shape(self) -> Any:
-        """Shape of the output; a list of shapes where the last layer has several outputs."""
-        if not self.built:
-            raise AttributeError(f"Sequential {self.name!r} has no output shape yet: it is not built")
-        return self._shapes[-1]
+        return (
+            self._layers[1:] if self._layers and isinstance(self._layers[0], InputLayer) else self._layers[:]
+        )
 
     # -- running --------------------------------------------------------------------------------
 
@@ -178,66 +133,76 @@ class Sequential:
         ndarray, or a list of them where the last layer has several outputs
         """
         if training:
-            raise FastLSTMError(f"Sequential {self.name!r}: fastlstm runs trained models; training must be False")
+            raise FastLSTMError(f"{self._who}: fastlstm runs trained models; training must be False")
         return self._run(self._fitted(inputs), None if mask is None else np.asarray(mask, dtype=bool))
 
-    def predict_on_batch(self, x: ArrayLike) -> Any:
-        """Run the model on one batch."""
-        return self._run(self._fitted(x), None)
+    def _run(self, inputs: Array, mask: Array | None) -> Any:
+        x: Any = inputs
+        if x.dtype != self._dtype:
+            with np.errstate(all="ignore"):  # as in Keras, a value out of range becomes inf or wraps
+                x = x.astype(self._dtype)
+        for layer in self._layers[1:]:
+            y = layer.call(x, mask=mask)
+            mask = layer.compute_mask(x, mask)
+            x = y
+        return list(x) if isinstance(x, tuple) else x
 
-    def predict(
-        self,
-        x: ArrayLike,
-        batch_size: int | None = None,
-        verbose: str | int = "auto",
-        steps: None = None,
-        callbacks: None = None,
-    ) -> Any:
-        """Run the model over many rows, a batch at a time.
+    def _fitted(self, inputs: ArrayLike, batch_size: int | None = None) -> Array:
+        """The input as an array of the model's rank whose sizes the weights fit."""
+        x = self._array(inputs)
+        if not self.built:
+            self._build_for(x.shape, batch_size)
+        expected: Shape = self._shapes[0]
+        # As in Keras, a last axis of one may be left out or put in.
+        if x.ndim == len(expected) + 1 and x.shape[-1] == 1:
+            x = x[..., 0]
+        elif x.ndim == len(expected) - 1 and expected[-1] == 1:
+            x = x[..., None]
+        if x.ndim != len(expected) or (x.shape[1:] != self._fitting and not self._accepts(x.shape)):
+            raise FastLSTMError(f"{self._who}: input has shape {x.shape}; expected {expected} (None = any)")
+        self._fitting = x.shape[1:]
+        return x
 
-        Parameters
-        ----------
-        x : array_like
-            Shape ``input_shape``, with any number of rows.
-        batch_size : int, optional
-            Rows at a time. Default 32.
-        verbose : {"auto", 0, 1, 2}
-            0 is silent; 1 and ``"auto"`` show a bar where the standard error is a terminal and there
-            is more than one batch; 2 writes one line to it at the end.
-        steps, callbacks
-            Not supported: an error unless None.
+    def _build_for(self, shape: tuple[int, ...], batch_size: int | None) -> None:
+        with _building:  # of several threads the first builds
+            if not self.built:
+                rows = shape[0] if batch_size is None else min(shape[0], batch_size)
+                self.build(tuple(size or None for size in (rows, *shape[1:])))
 
-        Returns
-        -------
-        ndarray, or a list of them where the last layer has several outputs
-        """
-        who = f"Sequential {self.name!r}: predict"
-        if steps is not None or callbacks is not None:
-            raise FastLSTMError(f"{who} takes arrays only, so neither steps nor callbacks; leave them out")
-        if verbose not in ("auto", 0, 1, 2):
-            raise FastLSTMError(f"{who}: verbose is {verbose!r}; expected 'auto', 0, 1 or 2")
-        size = 32 if batch_size is None else positive(batch_size, f"{who}: batch_size")
-        x = _array(x, who)
-        rows = x.shape[0] if x.ndim else 0
-        x = self._fitted(x, size)
-        if 0 < rows <= size and verbose != 2:
-            return self._run(x, None)
-        return self._run_batches(x, size, verbose)
+    def _accepts(self, shape: Shape) -> bool:
+        """Whether the weights fit an input of this shape. As in Keras, other lengths than built for do."""
+        sizes: Any = shape
+        try:
+            for layer in self.layers:
+                if not _fits(layer, sizes):
+                    return False
+                sizes = layer.compute_output_shape(sizes)
+        except FastLSTMError:
+            return False
+        return True
 
-    def _run_batches(self, x: Array, size: int, verbose: str | int) -> Any:
-        rows = len(x)
-        if not rows:
-            return self._empty(x.shape)
-        progress = console.Progress(-(-rows // size), verbose)
-        outputs: list[Array] = []
-        several = False
-        for step, start in enumerate(range(0, rows, size)):
-            batch = self._run(x[start : start + size], None)
-            several = isinstance(batch, list | tuple)
-            parts = batch if several else [batch]
-            if not outputs:
-                outputs = [np.empty((rows, *part.shape[1:]), part.dtype) for part in parts]
-            for output, part in zip(outputs, parts, strict=True):
-                output[start : start + size] = part
-            progress.step(step + 1)
-        return outputs if several else outputs[0]
+    # -- configuration --------------------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        """The model as Keras's ``Sequential.get_config`` has it."""
+        shapes = self._shapes if self.built else [None] * len(self._layers)
+        inputs = [None, *shapes]
+        config: dict[str, Any] = {"name": self.name, "trainable": self.trainable, "dtype": "float32"}
+        config["layers"] = [layer_to_config(layer, inputs[i]) for i, layer in enumerate(self._layers)]
+        if self.built:
+            config["build_input_shape"] = self._shapes[0]
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Sequential:
+        """A model with new weights from :meth:`get_config`'s result, ours or Keras's."""
+        layers = [layer_from_config(node) for node in config["layers"]]
+        model = cls(layers, name=config.get("name"), trainable=config.get("trainable", True))
+        if not model.built and config.get("build_input_shape"):
+            model.build(config["build_input_shape"])
+        return model
+
+
+def _fits(layer: Layer, input_shape: Shape) -> bool:
+    """Whether a built layer's weights have the shapes that this input asks for."""
+    return list(layer.weight_shapes(input_shape).values()) == [w.shape for w in layer._weights.values()]

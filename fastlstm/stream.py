@@ -78,7 +78,8 @@ def as_state(
         raise FastLSTMError(f"{who} is {type(state).__name__} of {len(parts)}; expected two arrays [h, c]")
     arrays = [as_float(part, dtype, f"{who} {name}") for name, part in zip("hc", parts, strict=True)]
     for name, array in zip("hc", arrays, strict=True):
-        if array.shape != (batch, units):
+        if array.shape not in ((batch, units), (1, units)):
             raise FastLSTMError(f"{who} {name} has shape {array.shape}; expected ({batch}, {units})")
-    h, c = (np.ascontiguousarray(a) for a in arrays)
+    # one row serves all rows, as Keras broadcasts it
+    h, c = (np.ascontiguousarray(np.broadcast_to(a, (batch, units))) for a in arrays)
     return h, c

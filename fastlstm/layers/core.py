@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastlstm import activations, initializers
+from fastlstm.arrays import as_float
 from fastlstm.errors import FastLSTMError, UnsupportedLayerError
 from fastlstm.layers.base import Array, Layer, Shape
 
@@ -89,7 +90,9 @@ class InputLayer(Layer):
             sizes = tuple(batch_shape) if batch_shape is not None else (batch_size, *(shape or ()))
         except TypeError:
             raise FastLSTMError(f"{who}: shape is {shape or batch_shape!r}; expected a tuple") from None
-        self.batch_shape = tuple(d if d is None else positive(d, f"{who}: a size in its shape") for d in sizes)
+        self.batch_shape = tuple(
+            d if d is None else positive(d, f"{who}: a size in its shape") for d in sizes
+        )
         self.dtype = _input_dtype(dtype, who)
         self.sparse, self.ragged, self.optional = bool(sparse), False, optional
         self._mark_built(self.batch_shape)
@@ -117,11 +120,11 @@ def _input_dtype(dtype: Any, who: str) -> str:
         found = np.dtype(object)
     if found.kind not in "biuf":
         raise FastLSTMError(f"{who}: dtype is {dtype!r}; expected a NumPy bool, integer or float type")
-    return found.name
+    return str(found.name)
 
 
 class Dense(Layer):
-    """``activation(inputs @ kernel + bias)`` over the last axis. Arguments are those of ``keras.layers.Dense``.
+    """``activation(inputs @ kernel + bias)`` over the last axis; arguments as of ``keras.layers.Dense``.
 
     Parameters
     ----------
@@ -171,7 +174,8 @@ class Dense(Layer):
     def weight_shapes(self, input_shape: Shape) -> dict[str, tuple[int, ...]]:
         if len(input_shape) < 2 or input_shape[-1] is None:
             raise FastLSTMError(
-                f"Dense {self.name!r}: input has shape {input_shape}; expected two axes or more, the last of known size"
+                f"Dense {self.name!r}: input has shape {input_shape}; "
+                "expected two axes or more, the last of known size"
             )
         shapes: dict[str, tuple[int, ...]] = {"kernel": (input_shape[-1], self.units)}
         if self.use_bias:
@@ -190,16 +194,20 @@ class Dense(Layer):
 
     def call(self, inputs: Array, mask: Array | None = None) -> Array:
         kernel = self._weights["kernel"]
-        x = inputs if inputs.dtype == kernel.dtype else inputs.astype(kernel.dtype)
+        x = as_float(inputs, kernel.dtype, f"Dense {self.name!r}: inputs")
         if x.ndim < 2 or x.shape[-1] != kernel.shape[0]:
             raise FastLSTMError(
-                f"Dense {self.name!r}: input has shape {x.shape}; expected (..., {kernel.shape[0]}) of two axes or more"
+                f"Dense {self.name!r}: input has shape {x.shape}; "
+                f"expected two axes or more, the last of size {kernel.shape[0]}"
             )
         # One matrix product whatever the rank: NumPy would loop over the leading axes.
-        y = x @ kernel if x.ndim == 2 else (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], -1)
-        if self.use_bias:
-            y += self._weights["bias"]
-        return y if self.activation.name == "linear" else self.activation(y)
+        rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+        with np.errstate(all="ignore"):
+            y = rows @ kernel
+            if self.use_bias:
+                y += self._weights["bias"]
+        y = self.activation(y)
+        return y if x.ndim == 2 else y.reshape(*x.shape[:-1], self.units)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -231,7 +239,7 @@ class Activation(Layer):
         self.activation = activations.get(activation, f"Activation {self.name!r}")
 
     def call(self, inputs: Array, mask: Array | None = None) -> Array:
-        return self.activation(inputs.astype(self.dtype, copy=False))
+        return self.activation(as_float(inputs, self.dtype, f"Activation {self.name!r}: inputs"))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "activation": self.activation.name}

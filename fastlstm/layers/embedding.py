@@ -47,7 +47,7 @@ class Embedding(Layer):
         embeddings_regularizer: Any = None,
         embeddings_constraint: Any = None,
         mask_zero: bool = False,
-        weights: ArrayLike | list[ArrayLike] | None = None,
+        weights: Any = None,
         lora_rank: int | None = None,
         lora_alpha: float | None = None,
         quantization_config: Any = None,
@@ -59,7 +59,9 @@ class Embedding(Layer):
         refuse_training_forms(who, lora_rank, quantization_config)
         self.input_dim = positive(input_dim, f"{who}: input_dim")
         self.output_dim = positive(output_dim, f"{who}: output_dim")
-        self.embeddings_initializer = initializers.get(embeddings_initializer, f"{who}: embeddings_initializer")
+        self.embeddings_initializer = initializers.get(
+            embeddings_initializer, f"{who}: embeddings_initializer"
+        )
         self.embeddings_regularizer = embeddings_regularizer
         self.embeddings_constraint = embeddings_constraint
         self.mask_zero = self.supports_masking = bool(mask_zero)
@@ -91,8 +93,8 @@ class Embedding(Layer):
         except IndexError:
             outside = ids[(ids < -self.input_dim) | (ids >= self.input_dim)]
             raise FastLSTMError(
-                f"Embedding {self.name!r}: id {outside.flat[0]} is not in its vocabulary of {self.input_dim}; "
-                f"expected 0 to {self.input_dim - 1}"
+                f"Embedding {self.name!r}: id {outside.flat[0]} is not in its vocabulary of "
+                f"{self.input_dim}; expected 0 to {self.input_dim - 1}"
             ) from None
 
     def compute_mask(self, inputs: Array, mask: Array | None = None) -> Array | None:

@@ -178,7 +178,12 @@ class LSTM(LSTMWeights):
         last = None if self.return_sequences else np.empty(shape, self.dtype)
         keep = self.return_state or self.stateful
         h, c = (np.empty(shape, self.dtype), np.empty(shape, self.dtype)) if keep else (None, None)
-        self._packed().run(x, h0, c0, y, last, h, c, used, self.go_backwards, self.zero_output_for_mask)
+        # Keras zeroes an unrolled, reversed layer's sequence by the mask in its unreversed order
+        unreversed = self.unroll and self.go_backwards and self.zero_output_for_mask and y is not None
+        zero = self.zero_output_for_mask and not unreversed
+        self._packed().run(x, h0, c0, y, last, h, c, used, self.go_backwards, zero)
+        if unreversed and used is not None and y is not None:
+            y[used == 0] = 0
         if self.stateful:
             assert h is not None and c is not None
             self._states = h.copy(), c.copy()
@@ -223,6 +228,8 @@ class LSTM(LSTMWeights):
         used = np.asarray(mask)
         if used.ndim == 3 and used.shape[2] == 1:
             used = used[:, :, 0]
+        if used.shape == (1, steps):
+            used = np.broadcast_to(used, (batch, steps))  # one row for all, as Keras broadcasts it
         if used.shape != (batch, steps):
             raise FastLSTMError(
                 f"LSTM {self.name!r}: mask has shape {np.shape(mask)}; expected ({batch}, {steps})"

@@ -36,7 +36,9 @@ class Dropout(Layer):
         if noise_shape is not None:
             if not isinstance(noise_shape, list | tuple):
                 raise FastLSTMError(f"{who}: noise_shape is {noise_shape!r}; expected a tuple of integers")
-            noise_shape = tuple(d if d is None else positive(d, f"{who}: a size in noise_shape") for d in noise_shape)
+            noise_shape = tuple(
+                d if d is None else positive(d, f"{who}: a size in noise_shape") for d in noise_shape
+            )
         self.rate, self.noise_shape, self.seed = rate, noise_shape, seed
 
     def call(self, inputs: Array, mask: Array | None = None) -> Array:

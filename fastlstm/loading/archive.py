@@ -117,10 +117,12 @@ class Archive:
         start = self._at(0, min(8, self._size))
         if start == _HDF5:
             raise ModelFileError(
-                "is an HDF5 file (.h5); expected a .keras or .npz file: load it with Keras and save it as .keras"
+                "is an HDF5 file (.h5); expected .keras or .npz: load it with Keras and save it as .keras"
             )
         if not start.startswith(b"PK\x03\x04"):
-            raise ModelFileError(f"is not a model file: it begins with {start!r}; expected a .keras or .npz file")
+            raise ModelFileError(
+                f"is not a model file: it begins with {start!r}; expected a .keras or .npz file"
+            )
 
     def _directory(self) -> dict[str, Member]:
         """The central directory's entries, by name."""
@@ -169,7 +171,9 @@ class Archive:
             stated = (member.name, member.flags, member.method, member.crc, member.packed, member.size)
             unsized = flags & _LATER or packed == size == _ZIP64
             if signature != b"PK\x03\x04" or found[:3] != stated[:3] or (not unsized and found != stated):
-                raise ModelFileError(f"is damaged: member {shown(member.name)} differs from the zip directory")
+                raise ModelFileError(
+                    f"is damaged: member {shown(member.name)} differs from the zip directory"
+                )
             if member.header < end:
                 raise ModelFileError(f"member {shown(member.name)} overlaps another member")
             end = start + name_length + extra + member.packed
@@ -184,7 +188,9 @@ class Archive:
         if member.flags & _ENCRYPTED:
             raise ModelFileError(f"{who} is encrypted")
         if member.method not in (STORED, DEFLATED):
-            raise ModelFileError(f"{who} is packed with zip method {member.method}; expected stored or deflate")
+            raise ModelFileError(
+                f"{who} is packed with zip method {member.method}; expected stored or deflate"
+            )
         if _ZIP64 in (member.size, member.packed, member.header):
             raise ModelFileError(f"{who} is in the zip64 form, for more than 4 GiB; not supported")
         if member.size > self._limit:
