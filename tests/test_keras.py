@@ -51,6 +51,8 @@ def roundings_lost(keras, layer, x, arguments):
         twin.build((None, None, x.shape[-1]))
         twin.set_weights(layer.get_weights())
         results.append(as_list(twin(x.astype(dtype), **arguments)))
+    if not all(np.abs(r).max(initial=0) < 1e6 for r in results[1]):
+        return np.inf
     return max(float(np.abs(a - b).max(initial=0)) for a, b in zip(*results, strict=True)) / np.finfo("float32").eps
 
 
@@ -78,7 +80,8 @@ def drawn_options(rng):
 @pytest.mark.parametrize("block", range(10))
 def test_four_hundred_drawn_layers(keras, block):
     rng = np.random.default_rng(1000 + block)
-    for number in range(40):
+    number = 0
+    while number < 40:
         options = drawn_options(rng)
         batch, steps, features = (int(n) for n in (rng.integers(1, 9), rng.integers(1, 8), rng.integers(1, 20)))
         theirs, ours = pair(keras, features, isa=RUNNABLE[number % len(RUNNABLE)], **options)
@@ -92,6 +95,9 @@ def test_four_hundred_drawn_layers(keras, block):
             arguments["initial_state"] = [rng.standard_normal((batch, units)).astype(dtype) for _ in range(2)]
         bounded = options["activation"] == "tanh" and options["recurrent_activation"] == "sigmoid"
         amplified = 0.0 if bounded else 8 * roundings_lost(keras, theirs, x, arguments)
+        if np.isinf(amplified):
+            continue  # an unbounded activation ran away: draw another layer
+        number += 1
         try:
             assert_same(ours(x, **arguments), theirs(x, **arguments), dtype, amplified)
         except AssertionError as error:
