@@ -2,7 +2,6 @@
 """The binding to csrc: pointers and sizes in, status out; no arithmetic, no policy."""
 
 cimport numpy as cnp
-from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stddef cimport ptrdiff_t, size_t
 from libc.stdint cimport uint8_t, uintptr_t
@@ -71,6 +70,9 @@ cdef extern from "fastlstm.h" nogil:
         const flstm_plan *, void *, size_t, size_t, const void *, ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, ptrdiff_t)
     const char *flstm_activation_name(flstm_activation)
     flstm_status flstm_activate(flstm_dtype, flstm_activation, size_t, size_t, size_t, const void *, void *)
+
+cdef extern from "Python.h":
+    int PyErr_CheckSignals()  # undeclared exception: the run has to end before it is raised
 
 cdef extern from *:
     """

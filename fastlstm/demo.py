@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from importlib import resources
 from typing import Any
@@ -10,28 +11,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastlstm
+from fastlstm.errors import FastLSTMError
 
 Floats = NDArray[np.floating[Any]]
 
 #: Largest difference from Keras's stored output v that passes, in units of max(1, |v|).
 TOLERANCE = 1e-5
+PICTURE = "sunspots.png"
 ROWS = 20  # years in the printed table
 REPEATS = 500  # timed calls; the median is printed
 
 
-def run(plot: str | None = "sunspots.png") -> int:
+def run(plot: str | None = None) -> int:
     """Forecast the held-back sunspot numbers, print them beside the truth, and draw them.
 
     Parameters
     ----------
-    plot : str or None
-        Where to write the picture (PNG); None for no picture. Without matplotlib there is none either.
+    plot : str, optional
+        File for the picture; its ending chooses the format. Default :data:`PICTURE`, where there is
+        matplotlib and the directory can be written to.
 
     Returns
     -------
     int
-        0, or 1 where the forecasts differ from Keras's by more than :data:`TOLERANCE` or the picture
-        could not be written.
+        0, or 1 where the forecasts differ from Keras's by more than :data:`TOLERANCE`.
+
+    Raises
+    ------
+    FastLSTMError
+        The picture asked for cannot be made.
     """
     data = resources.files("fastlstm") / "data"
     with resources.as_file(data / "sunspots.keras") as path:
@@ -63,8 +71,15 @@ def run(plot: str | None = "sunspots.png") -> int:
     print(f"instruction set            {fastlstm.show_config(print_it=False)['isa']}")
     if not same:
         print(f"\nFAILED: the output differs from Keras's by {difference:.1e}; allowed: {TOLERANCE:.0e}")
-    drawn = plot is None or _draw(plot, years[start:], truth, forecast)
-    return 0 if same and drawn else 1
+    picture = PICTURE if plot is None else plot
+    try:
+        _draw(picture, years[start:], truth, forecast)
+        print(f"\nPicture: {picture}")
+    except FastLSTMError as error:
+        if plot is not None:
+            raise
+        print(f"\nNo picture: {error}")
+    return 0 if same else 1
 
 
 def _rmse(errors: Floats) -> float:
@@ -90,16 +105,12 @@ def _median_seconds(model: Any, window: Floats) -> float:
     return float(np.median(times))
 
 
-def _draw(path: str, years: NDArray[Any], truth: Floats, forecast: Floats) -> bool:
-    """Write the picture where matplotlib is installed; False when its file cannot be written."""
+def _draw(path: str, years: NDArray[Any], truth: Floats, forecast: Floats) -> None:
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        print('\nNo picture: pip install "fastlstm[plot]" adds what draws it.')
-        return True
+        raise FastLSTMError('pip install "fastlstm[plot]" adds what draws it') from None
     figure = Figure(figsize=(9, 4), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots()
     axes.plot(years, truth, color="0.25", marker="o", markersize=3.5, linewidth=1, label="counted")
     axes.plot(years, forecast, color="tab:orange", linewidth=2, label="forecast one year ahead")
@@ -114,9 +125,7 @@ def _draw(path: str, years: NDArray[Any], truth: Floats, forecast: Floats) -> bo
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     try:
-        figure.savefig(path, dpi=150, format="png")
-    except OSError as error:
-        print(f"\nNo picture: {path} cannot be written ({error.strerror or error}).")
-        return False
-    print(f"\nPicture: {path}")
-    return True
+        figure.savefig(path, dpi=150, format=os.path.splitext(path)[1][1:] or "png")
+    except (OSError, ValueError) as error:  # ValueError: no format of that name
+        why = getattr(error, "strerror", None) or error
+        raise FastLSTMError(f"{path!r} cannot be written: {why}") from None

@@ -35,9 +35,9 @@ def auto_name(class_name: str) -> str:
 
 def resolve_dtype(dtype: Any, who: str) -> str:
     """The one dtype a layer computes in, from Keras's ``dtype`` argument or its saved form."""
-    if isinstance(dtype, dict):
+    if isinstance(dtype, dict):  # a saved policy; one without a name, such as a quantized one, is refused below
         config = dtype.get("config")
-        dtype = config.get("name") if isinstance(config, dict) else dtype
+        dtype = config.get("name", "an unnamed policy") if isinstance(config, dict) else "an unnamed policy"
     if dtype is None:
         return "float32"
     name = getattr(dtype, "name", dtype)  # a Keras DTypePolicy or a NumPy dtype

@@ -147,7 +147,7 @@ class LSTM(LSTMWeights):
             False holds the row's state at that step, whose output is then the previous one (zeros
             where there is none, or with zero_output_for_mask). Any pattern.
         training : bool
-            Accepted for Keras's sake; there is no dropout at inference.
+            Accepted for Keras's sake, and refused where it would change the result.
 
         Returns
         -------
@@ -168,6 +168,7 @@ class LSTM(LSTMWeights):
         self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
     ) -> Any:
         """As calling the layer, for a layer that is built."""
+        self._refuse_training(training)
         x = self._as_sequences(sequences)
         batch, steps = x.shape[:2]
         h0, c0 = self._initial_state(initial_state, batch)

@@ -111,6 +111,9 @@ class LSTMWeights(Layer):
     def _weights_changed(self) -> None:
         self._plan = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_plan": None}  # a copy packs its own
+
     def _packed(self) -> _core.Plan:
         """The weights as the kernel wants them, packed at the first use."""
         plan = self._plan
@@ -121,6 +124,12 @@ class LSTMWeights(Layer):
                 self.activation.number, self.recurrent_activation.number, self.isa, self.reproducible,
             )  # fmt: skip
         return plan
+
+    def _refuse_training(self, training: bool) -> None:
+        if training and (self.dropout or self.recurrent_dropout):
+            raise FastLSTMError(
+                f"{type(self).__name__} {self.name!r}: training=True would apply dropout; fastlstm runs inference only"
+            )
 
     @property
     def kernel(self) -> Array:
@@ -136,6 +145,14 @@ class LSTMWeights(Layer):
     def bias(self) -> Array | None:
         """(4 units,), read-only, or None without a bias."""
         return self._weights.get("bias")
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Layer:
+        """A new, unbuilt layer from :meth:`get_config`'s result, ours or Keras's."""
+        own = sorted({"isa", "reproducible"} & set(config))
+        if own:
+            raise FastLSTMError(f"{cls.__name__} config: {own} say how to run, not what to compute; set them in code")
+        return cls(**config)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments in Keras's names, without our own isa and reproducible."""
@@ -189,6 +206,7 @@ class LSTMCell(LSTMWeights):
 
     def call(self, inputs: Any, states: Any = None, training: bool = False) -> Any:
         """The step itself; see ``__call__``."""
+        self._refuse_training(training)
         x = as_float(inputs, self.dtype, f"LSTMCell {self.name!r}: inputs")
         if x.ndim != 2 or x.shape[1] != self.kernel.shape[0]:
             raise FastLSTMError(
@@ -209,7 +227,7 @@ class LSTMCell(LSTMWeights):
         inputs : array_like, shape (batch, features)
         states : sequence of two array_like, [h, c], each (batch, units)
         training : bool
-            Accepted for Keras's sake; there is no dropout at inference.
+            Accepted for Keras's sake, and refused where it would change the result.
 
         Returns
         -------
@@ -219,4 +237,4 @@ class LSTMCell(LSTMWeights):
         """
         if not self.built:
             self.build(np.shape(inputs))
-        return self.call(inputs, states)
+        return self.call(inputs, states, training)

@@ -1,0 +1,114 @@
+"""The C library built alone, with one compiler call, and its public API through ctypes."""
+
+import atexit
+import ctypes
+import functools
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_ssize_t, c_void_p
+from pathlib import Path
+
+CSRC = Path(__file__).resolve().parents[1] / "csrc"
+SOURCES = sorted(CSRC.glob("*.c"))
+FLAGS = ["-O3", "-std=c11", "-ffp-contract=off"]
+WARNINGS = ["-Wall", "-Wextra", "-Werror"]
+
+OK, ARGUMENT, SIZE, MEMORY, ISA, INTERRUPTED = range(6)
+F32, F64 = range(2)
+POLL = ctypes.CFUNCTYPE(c_int, c_void_p)
+
+
+class Config(ctypes.Structure):
+    _fields_ = [
+        ("dtype", c_int), ("features", c_size_t), ("units", c_size_t), ("activation", c_int),
+        ("recurrent_activation", c_int), ("isa", c_char_p), ("reproducible", c_int),
+    ]  # fmt: skip
+
+
+class Call(ctypes.Structure):
+    _fields_ = [
+        ("batch", c_size_t), ("steps", c_size_t), ("x", c_void_p), ("x_batch", c_ssize_t), ("x_step", c_ssize_t),
+        ("h0", c_void_p), ("c0", c_void_p), ("h", c_void_p), ("c", c_void_p),
+        ("y", c_void_p), ("y_batch", c_ssize_t), ("y_step", c_ssize_t), ("last", c_void_p),
+        ("mask", c_void_p), ("mask_batch", c_ssize_t), ("mask_step", c_ssize_t),
+        ("go_backwards", c_int), ("zero_output_for_mask", c_int), ("poll", POLL), ("poll_arg", c_void_p),
+    ]  # fmt: skip
+
+
+STRIDED = [c_void_p, c_ssize_t, c_ssize_t]
+SIGNATURES = {
+    "flstm_kernel_name": (c_char_p, [c_size_t]),
+    "flstm_kernel_runs": (c_int, [c_size_t]),
+    "flstm_kernel_fused": (c_int, [c_size_t]),
+    "flstm_plan_create": (c_int, [POINTER(c_void_p), POINTER(Config), c_void_p, c_void_p, c_void_p]),
+    "flstm_plan_destroy": (None, [c_void_p]),
+    "flstm_plan_isa": (c_char_p, [c_void_p]),
+    "flstm_plan_bytes": (c_size_t, [c_void_p]),
+    "flstm_workspace_size": (c_size_t, [c_void_p, c_size_t, c_size_t]),
+    "flstm_run": (c_int, [c_void_p, POINTER(Call), c_void_p]),
+    "flstm_stream_size": (c_size_t, [c_void_p, c_size_t]),
+    "flstm_stream_set": (None, [c_void_p, c_void_p, c_size_t, c_void_p, c_void_p]),
+    "flstm_stream_get": (None, [c_void_p, c_void_p, c_size_t, c_void_p, c_void_p]),
+    "flstm_stream_run": (c_int, [c_void_p, c_void_p, c_size_t, c_size_t, *STRIDED, *STRIDED]),
+    "flstm_activation_name": (c_char_p, [c_int]),
+    "flstm_activate": (c_int, [c_int, c_int, c_size_t, c_size_t, c_size_t, c_void_p, c_void_p]),
+}
+
+
+@functools.cache
+def scratch():
+    """A directory that lives as long as this process."""
+    path = tempfile.mkdtemp(prefix="fastlstm-")
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return Path(path)
+
+
+def cc(*arguments):
+    """Run the C compiler; what it says on failure becomes the error."""
+    command = [*shlex.split(os.environ.get("CC", "cc")), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stderr}"
+    return done.stderr
+
+
+def compile_text(text, name, *flags):
+    """Build ``name`` from C source text that may include fastlstm.h."""
+    source, target = scratch() / f"{name}.c", scratch() / name
+    source.write_text(text)
+    cc("-std=c11", *WARNINGS, f"-I{CSRC}", source, *flags, "-o", target)
+    return target
+
+
+@functools.cache
+def build():
+    """The shared library's path."""
+    target = scratch() / "libfastlstm.so"
+    cc(*FLAGS, *WARNINGS, "-shared", "-fPIC", *SOURCES, "-lm", "-o", target)
+    return target
+
+
+def load(path):
+    library = ctypes.CDLL(str(path))
+    for name, (result, arguments) in SIGNATURES.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+def listing(name_of):
+    """The names that ``flstm_kernel_name`` or ``flstm_activation_name`` gives up to its NULL."""
+    names = []
+    while (name := name_of(len(names))) is not None:
+        names.append(name.decode())
+    return names
+
+
+def create_plan(library, config, kernel, recurrent_kernel, bias):
+    """(status, plan); weights are arrays, addresses or None."""
+    plan = c_void_p(0xBAD)  # so that an error that leaves it alone shows
+    weights = (getattr(a, "ctypes", a) for a in (kernel, recurrent_kernel, bias))
+    addresses = (getattr(a, "data", a) for a in weights)
+    return library.flstm_plan_create(byref(plan), byref(config), *addresses), plan
