@@ -1,4 +1,4 @@
-"""fastlstm and its peers behind one call each: NumPy in, NumPy out, on a stated number of threads."""
+"""fastlstm and its peers behind one call each: NumPy in, NumPy out, one thread."""
 
 from __future__ import annotations
 
@@ -16,57 +16,74 @@ class Weights(NamedTuple):
     bias: np.ndarray
 
 
-Runner = Callable[[np.ndarray], np.ndarray]  # (B,T,I) -> (B,T,U)
+def draw_weights(rng: np.random.Generator, features: int, units: int) -> Weights:
+    """PyTorch's initialisation, U(+-1/sqrt(units)), in float32."""
+    bound = 1 / np.sqrt(units)
+    shapes = ((features, 4 * units), (units, 4 * units), (4 * units,))
+    return Weights(*(rng.uniform(-bound, bound, shape).astype(np.float32) for shape in shapes))
 
 
-def fastlstm_runner(w: Weights, steps: int, isa: str | None = None) -> Runner:
-    """The layer's call; for sequences of one step, a stream's step with its state kept."""
-    import fastlstm
+class Fastlstm:
+    """The layer's call, as a user writes it."""
 
-    layer = fastlstm.LSTM(w.recurrent_kernel.shape[0], return_sequences=True, isa=isa)
-    layer.set_weights(list(w))
-    return layer
+    name = "fastlstm"
+
+    def __init__(self, w: Weights, isa: str | None = None) -> None:
+        import fastlstm
+
+        self.layer = fastlstm.LSTM(w.recurrent_kernel.shape[0], return_sequences=True, isa=isa)
+        self.layer.set_weights(list(w))
+
+    def prepare(self, x: np.ndarray) -> Callable[[], np.ndarray]:
+        """A call on x (B,T,I) that gives (B,T,U)."""
+        return lambda: self.layer(x)
+
+    def prepare_step(self, x: np.ndarray) -> Callable[[], np.ndarray]:
+        """One step of a stream on x (B,I) into an array made beforehand."""
+        stream, out = self.layer.stream(len(x)), np.empty((len(x), self.layer.units), np.float32)
+        return lambda: stream.step(x, out)
 
 
-def onnxruntime_runner(w: Weights, steps: int) -> Runner:
+class Onnxruntime:
     """onnxruntime's LSTM operator in a session of one thread; its input is made time-major beforehand."""
-    import onnxruntime
-    from onnx import TensorProto, helper, numpy_helper
 
-    units, features = w.recurrent_kernel.shape[0], w.kernel.shape[0]
+    name = "onnxruntime"
 
-    def iofc(a: np.ndarray) -> np.ndarray:  # Keras's columns i f c o -> ONNX's rows i o f c
-        i, f, c, o = np.split(a, 4, axis=-1)
-        return np.ascontiguousarray(np.concatenate([i, o, f, c], axis=-1).T)[None]
+    def __init__(self, w: Weights) -> None:
+        import onnxruntime
+        from onnx import TensorProto, helper, numpy_helper
 
-    bias = np.concatenate([iofc(w.bias[None])[0, :, 0], np.zeros(4 * units, np.float32)])[None]
-    initializers = [
-        numpy_helper.from_array(array, name)
-        for name, array in (("W", iofc(w.kernel)), ("R", iofc(w.recurrent_kernel)), ("B", bias))
-    ]
-    graph = helper.make_graph(
-        [helper.make_node("LSTM", ["X", "W", "R", "B"], ["Y"], hidden_size=units)],
-        "lstm",
-        [helper.make_tensor_value_info("X", TensorProto.FLOAT, [steps, None, features])],
-        [helper.make_tensor_value_info("Y", TensorProto.FLOAT, None)],
-        initializers,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=10)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        units, features = w.recurrent_kernel.shape[0], w.kernel.shape[0]
 
-    def run(x: np.ndarray) -> Any:
-        return session.run(None, {"X": x})[0]
+        def iofc(a: np.ndarray) -> np.ndarray:  # Keras's columns i f c o -> ONNX's rows i o f c
+            i, f, c, o = np.split(a, 4, axis=-1)
+            return np.ascontiguousarray(np.concatenate([i, o, f, c], axis=-1).T)[None]
 
-    return run
+        bias = np.concatenate([iofc(w.bias[None])[0, :, 0], np.zeros(4 * units, np.float32)])[None]
+        initializers = [
+            numpy_helper.from_array(array, name)
+            for name, array in (("W", iofc(w.kernel)), ("R", iofc(w.recurrent_kernel)), ("B", bias))
+        ]
+        graph = helper.make_graph(
+            [helper.make_node("LSTM", ["X", "W", "R", "B"], ["Y"], hidden_size=units)],
+            "lstm",
+            [helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, None, features])],
+            [helper.make_tensor_value_info("Y", TensorProto.FLOAT, None)],
+            initializers,
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=10)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
 
+    def prepare(self, x: np.ndarray) -> Callable[[], Any]:
+        """A call on x (B,T,I), here already (T,B,I), that gives (T,1,B,U)."""
+        feed = {"X": np.ascontiguousarray(x.transpose(1, 0, 2))}
+        return lambda: self.session.run(None, feed)[0]
 
-def to_onnx_layout(x: np.ndarray) -> np.ndarray:
-    """(B,T,I) -> the contiguous (T,B,I) that the operator reads."""
-    return np.ascontiguousarray(x.transpose(1, 0, 2))
-
-
-def from_onnx_layout(y: np.ndarray) -> np.ndarray:
-    """(T,1,B,U) -> (B,T,U)."""
-    return y[:, 0].transpose(1, 0, 2)
+    @staticmethod
+    def batch_major(y: np.ndarray) -> np.ndarray:
+        """(T,1,B,U) -> (B,T,U)."""
+        return y[:, 0].transpose(1, 0, 2)

@@ -20,8 +20,8 @@ typedef struct flstm_weights {
 
 /* One sweep over the weights for a block of rows, `steps` times. For each row r the sums begin at
  * init, x[k] * kernel[k] is added for `x_count` features from x_first on, then, if h is given,
- * h[k] * recurrent_kernel[k] for all units. All sums run in this order of k, one rounding chain per
- * sum, whatever the tile: so neither the batch nor the cut into steps can change a bit. Then either
+ * h[k] * recurrent_kernel[k] for all units. The order of summation depends on x_count and units alone,
+ * never on the tile: so neither the batch nor the cut into steps can change a bit. Then either
  * z takes the sums (gates i, f, c, o, each `padded` long), or the cell is advanced: c in place,
  * the output to h_next and, `units` wide, to y. h and h_next change places after each step. Steps
  * alternate in the direction they read the weights, so that each begins with what a cache still

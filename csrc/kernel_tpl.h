@@ -2,6 +2,7 @@
  * vector header and activations_tpl.h. See kernel.h for what a sweep is. */
 
 #define GATES 4
+#define SUM_BLOCK 32 /* terms of a chain; divides run.c's FEATURE_BLOCK */
 
 /* A tile is R rows times V vectors of units. Its GATES * R * V sums stay in registers, beside R
  * inputs and one vector of weights: what fits, and enough chains to hide a multiply-add's latency. */
@@ -27,20 +28,33 @@ static ALWAYS_INLINE void cell(vf zi, vf zf, vf zg, vf zo, vf *c, vf *h)
 }
 
 /* sum[r][g][v] += a[r][k] * w[v][k][g] for k < count, `vector` elements between the vectors' weights.
- * Each sum is one chain in the order of k. */
+ * The products are summed in blocks, each a chain from zero in the order of k, and the blocks added
+ * in turn: a long chain would lose several times the digits. */
 static ALWAYS_INLINE void accumulate(const int R, const int V, vf sum[][GATES][TILE_VECTORS], size_t count,
                                      const real *const a[], const real *w, size_t vector)
 {
-    for (size_t k = 0; k < count; k++, w += GATES * V_LEN) {
-        vf x[TILE_ROWS];
+    for (size_t k = 0; k < count;) {
+        const size_t end = count - k < SUM_BLOCK ? count : k + SUM_BLOCK;
+        vf part[TILE_ROWS][GATES][TILE_VECTORS];
         UNROLL for (int r = 0; r < R; r++)
-            x[r] = v_set1(a[r][k]);
-        UNROLL for (int v = 0; v < V; v++)
-            UNROLL for (int g = 0; g < GATES; g++) {
-                const vf weight = v_load(w + (size_t)v * vector + (size_t)g * V_LEN);
-                UNROLL for (int r = 0; r < R; r++)
-                    sum[r][g][v] = v_fma(x[r], weight, sum[r][g][v]);
-            }
+            UNROLL for (int g = 0; g < GATES; g++)
+                UNROLL for (int v = 0; v < V; v++)
+                    part[r][g][v] = v_set1(0);
+        for (; k < end; k++, w += GATES * V_LEN) {
+            vf x[TILE_ROWS];
+            UNROLL for (int r = 0; r < R; r++)
+                x[r] = v_set1(a[r][k]);
+            UNROLL for (int v = 0; v < V; v++)
+                UNROLL for (int g = 0; g < GATES; g++) {
+                    const vf weight = v_load(w + (size_t)v * vector + (size_t)g * V_LEN);
+                    UNROLL for (int r = 0; r < R; r++)
+                        part[r][g][v] = v_fma(x[r], weight, part[r][g][v]);
+                }
+        }
+        UNROLL for (int r = 0; r < R; r++)
+            UNROLL for (int g = 0; g < GATES; g++)
+                UNROLL for (int v = 0; v < V; v++)
+                    sum[r][g][v] = v_add(sum[r][g][v], part[r][g][v]);
     }
 }
 

@@ -172,7 +172,7 @@ def _predict(arguments: argparse.Namespace) -> int:
         begin = time.perf_counter()
         y = model.predict(x, batch_size=arguments.batch_size)
         seconds = time.perf_counter() - begin
-        np.save(file, y, allow_pickle=False)
+        _save(file, y)
     print(f"{path}: {x.shape} -> {y.shape} in {seconds:.3g} s")
     return 0
 
@@ -188,6 +188,13 @@ def _opened(path: str) -> Array:
     except Exception as error:  # whatever a damaged header provokes in NumPy
         why = str(error)[:150]  # NumPy may quote all of the header
         raise FastLSTMError(f"{path!r}: is not a complete .npy file of numbers ({why})") from error
+
+
+def _save(file: BinaryIO, array: Array) -> None:
+    """``np.save``, which itself may write to a full disk and not say so: its C code closes unchecked."""
+    array = np.ascontiguousarray(array)
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+    file.write(array.data)
 
 
 @contextmanager

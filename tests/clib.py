@@ -30,7 +30,8 @@ class Config(ctypes.Structure):
 
 class Call(ctypes.Structure):
     _fields_ = [
-        ("batch", c_size_t), ("steps", c_size_t), ("x", c_void_p), ("x_batch", c_ssize_t), ("x_step", c_ssize_t),
+        ("batch", c_size_t), ("steps", c_size_t),
+        ("x", c_void_p), ("x_batch", c_ssize_t), ("x_step", c_ssize_t),
         ("h0", c_void_p), ("c0", c_void_p), ("h", c_void_p), ("c", c_void_p),
         ("y", c_void_p), ("y_batch", c_ssize_t), ("y_step", c_ssize_t), ("last", c_void_p),
         ("mask", c_void_p), ("mask_batch", c_ssize_t), ("mask_step", c_ssize_t),
@@ -88,6 +89,11 @@ def build():
     target = scratch() / "libfastlstm.so"
     cc(*FLAGS, *WARNINGS, "-shared", "-fPIC", *SOURCES, "-lm", "-o", target)
     return target
+
+
+def link():
+    """Arguments that link a program with the shared library."""
+    return [build(), f"-Wl,-rpath,{build().parent}"]
 
 
 def load(path):

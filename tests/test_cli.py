@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import contextlib
 import os
 import pickle
 import re
@@ -52,10 +51,6 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.save("x.npy", np.random.default_rng(3).normal(size=(50, 22, 1)).astype("float32"))
     return tmp_path
-
-
-def small():
-    return Sequential([InputLayer((None, 2)), LSTM(4), Dense(3)])
 
 
 # -- the command itself -----------------------------------------------------------------------------
@@ -145,15 +140,18 @@ def test_too_little_memory_is_one_line(capsys, monkeypatch):
     refused(run(capsys, "demo"), 1, "out of memory")
 
 
-@pytest.mark.parametrize("arguments", [["info"], ["--help"]])
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_reader_that_leaves_is_no_error(arguments, unbuffered):
+@pytest.mark.parametrize(
+    ("argument", "unbuffered", "code"),
+    # The last: argparse itself passes over what it cannot print.
+    [("info", "", 141), ("info", "1", 141), ("--help", "", 141), ("--help", "1", 0)],
+)
+def test_a_reader_that_leaves_is_told_nothing(argument, unbuffered, code):
     reading, writing = os.pipe()
     os.close(reading)
+    env = os.environ | {"PYTHONUNBUFFERED": unbuffered}
     with open(writing, "wb") as pipe:
-        env = os.environ | {"PYTHONUNBUFFERED": unbuffered}
-        result = command(*arguments, stdout=pipe, stderr=subprocess.PIPE, capture_output=False, env=env)
-    assert (result.returncode, result.stderr) == (141 if not unbuffered else result.returncode, "")
+        result = command(argument, stdout=pipe, stderr=subprocess.PIPE, capture_output=False, env=env)
+    assert (result.returncode, result.stderr) == (code, "")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
@@ -199,7 +197,8 @@ def test_demo_draws_where_and_as_it_is_told(capsys, here, name, start):
 
 
 @pytest.mark.parametrize(
-    ("name", "pattern"), [("no/a.png", "No such file"), (".", "."), ("a.xyz", "'xyz' is not supported")]
+    ("name", "pattern"),
+    [("no/a.png", "No such file"), (".", "Is a directory"), ("a.xyz", "'xyz' is not supported")],
 )
 def test_demo_fails_where_a_picture_asked_for_cannot_be_written(capsys, here, name, pattern):
     pytest.importorskip("matplotlib")
@@ -250,41 +249,41 @@ def test_demo_fails_where_the_result_is_not_keras_own(capsys, monkeypatch, here,
         arrays = dict(stored)
     arrays["keras_forecast"][7] += change
     np.savez(data / "sunspots.npz", **arrays)
+    # The series and the model stay as they are; only what Keras is said to have given changes.
     monkeypatch.setattr(demo.resources, "files", lambda package: here / "package")
     code, out, err = run(capsys, "demo")
     assert (code, err) == (1, "")
     assert re.search(
-        r"^FAILED: the output differs from Keras's by (1\.0e-03|nan); allowed", out, re.MULTILINE
+        r"^FAILED: the output differs from Keras's by (\d\.\de-04|nan); allowed", out, re.MULTILINE
     )
 
 
 # -- predict ----------------------------------------------------------------------------------------
 
+FORMS = {
+    "float64": lambda x: x.astype("float64"),
+    "int8": lambda x: (9 * x).astype("int8"),
+    "big-endian": lambda x: x.astype(">f4"),
+    "Fortran order": lambda x: np.asfortranarray(x.repeat(2, 0)),
+    "no rows": lambda x: x[:0],
+    "last axis left out": lambda x: x[:, :, 0],
+}
 
-@pytest.mark.parametrize("form", ["float32", "float64", "int8", ">f4", "fortran", "no rows", "two axes"])
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", ["keras", "npz"])
 def test_predict_writes_what_the_model_predicts(capsys, here, kind, form):
     model, path = fastlstm.load_model(SUNSPOTS), SUNSPOTS
     if kind == "npz":
         path = "model.npz"
         model.save(path)
-    x = np.load("x.npy")
-    x = (
-        {
-            "fortran": np.asfortranarray(x.repeat(2, 0)),
-            "no rows": x[:0],
-            "two axes": x[:, :, 0],
-        }.get(form)
-        if form in ("fortran", "no rows", "two axes")
-        else (5 * x).astype(form)
-    )
+    x = FORMS[form](np.load("x.npy"))
     np.save("in.npy", x)
     code, out, err = run(capsys, "predict", path, "in.npy", "-o", "out.npy")
     assert (code, err) == (0, "")
     assert re.fullmatch(rf"out.npy: {re.escape(f'{x.shape} -> ({len(x)}, 1)')} in [\d.e-]+ s\n", out)
-    y = np.load("out.npy", allow_pickle=False)
-    wanted = model.predict(x, verbose=0)
-    assert y.dtype == wanted.dtype and y.shape == wanted.shape and y.tobytes() == wanted.tobytes()
+    y, wanted = np.load("out.npy", allow_pickle=False), model.predict(x, verbose=0)
+    assert (y.dtype, y.shape, y.tobytes()) == (wanted.dtype, wanted.shape, wanted.tobytes())
     assert not list(here.glob("*.part"))
 
 
@@ -357,8 +356,8 @@ INPUTS = {
 @pytest.mark.parametrize("what", INPUTS)
 def test_predict_refuses_what_is_no_input(capsys, here, what):
     make, pattern = INPUTS[what]
-    before = put("y.npy", b"old") and make()
-    refused(run(capsys, "predict", SUNSPOTS, before, "-o", "y.npy"), 1, pattern)
+    put("y.npy", b"old")
+    refused(run(capsys, "predict", SUNSPOTS, make(), "-o", "y.npy"), 1, pattern)
     assert Path("y.npy").read_bytes() == b"old"
     assert not list(here.glob("*.part"))
 
@@ -401,15 +400,13 @@ def test_predict_refuses_a_model_with_several_outputs(capsys, here):
         (".", "'.': cannot be written: not a regular file"),
         ("", "'': cannot be written: not a regular file"),
         ("/dev/null", "'/dev/null': cannot be written: not a regular file"),
-        ("loop", "'loop': cannot be written"),
         ("a" * 300, "cannot be written: File name too long"),
     ],
 )
 def test_predict_says_at_once_that_it_cannot_write(capsys, monkeypatch, here, output, pattern):
-    os.symlink("loop", "loop")
     monkeypatch.setattr(Sequential, "predict", lambda *_, **__: pytest.fail("predicted for nothing"))
     refused(run(capsys, "predict", SUNSPOTS, "x.npy", "-o", output), 1, pattern)
-    assert sorted(os.listdir()) == ["loop", "x.npy"]
+    assert sorted(os.listdir()) == ["x.npy"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is protected from the superuser")
@@ -439,18 +436,20 @@ def test_predict_does_not_write_over_what_it_reads(capsys, here, output):
 
 def test_a_full_disk_leaves_the_older_output(here):
     put("y.npy", b"old")
-    limit = HEADER + 100  # the file has 50 numbers
-    preexec = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # noqa: E731
-    result = command("predict", SUNSPOTS, "x.npy", "-o", "y.npy", preexec_fn=preexec)
+    room = HEADER + 100  # for half of the 50 numbers
+
+    def fill():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
+    result = command("predict", SUNSPOTS, "x.npy", "-o", "y.npy", preexec_fn=fill)
     refused((result.returncode, result.stdout, result.stderr), 1, "'y.npy': cannot be written: ")
     assert Path("y.npy").read_bytes() == b"old"
     assert sorted(os.listdir()) == ["x.npy", "y.npy"]
 
 
 def test_ctrl_c_ends_a_long_prediction_and_leaves_no_file(here):
-    small().save("m.npz")
-    with contextlib.closing(np.lib.format.open_memmap("long.npy", "w+", "f4", (4, 10_000_000, 2))._mmap):
-        pass  # a file of zeros that takes no room
+    Sequential([InputLayer((None, 2)), LSTM(4), Dense(3)]).save("m.npz")
+    np.lib.format.open_memmap("long.npy", "w+", "f4", (1, 30_000_000, 2))  # zeros that take no room on disk
     process = subprocess.Popen(
         [sys.executable, "-m", "fastlstm", "predict", "m.npz", "long.npy", "-o", "y.npy"],
         stdout=subprocess.PIPE,

@@ -1,0 +1,297 @@
+"""csrc is a C library of its own: it builds with one line, keeps its rules and refuses bad arguments."""
+
+import re
+import shutil
+import subprocess
+import sys
+from ctypes import byref, c_void_p
+
+import clib
+import numpy as np
+import pytest
+from clib import ARGUMENT, CSRC, ISA, MEMORY, OK, SIZE, SOURCES, Call, Config
+from reference import lstm, rounding_bound
+
+EXAMPLE = CSRC.parent / "examples" / "c_api.c"
+MATH = {f + s for f in ("exp", "expm1", "erfc", "log", "log1p", "tanh", "sqrt", "fma") for s in ("", "f")}
+PLAIN = {"memcpy", "memset", "memmove", "strcmp", "_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}
+PLAN_ONLY = {"aligned_alloc", "free", "madvise"}
+# its allocator replaces the system's, in the libraries under it too
+COUNTING = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "fastlstm.h"
+
+static _Alignas(64) char arena[64 << 20];
+static size_t used, count;
+
+void *aligned_alloc(size_t alignment, size_t n)
+{
+    used = (used + alignment - 1) / alignment * alignment;
+    void *const memory = arena + used;
+    used += n;
+    count++;
+    return used <= sizeof arena ? memory : NULL;
+}
+void *malloc(size_t n) { return aligned_alloc(64, n); }
+void *calloc(size_t n, size_t m) { return malloc(n * m); }
+void *realloc(void *p, size_t n) { void *q = malloc(n); return p && q ? memmove(q, p, n) : q; }
+void free(void *p) { (void)p; }
+
+static float x[7 * 300 * 9], y[7 * 300 * 40], w[49 * 160];
+static uint8_t mask[7 * 300];
+
+int main(void)
+{
+    for (size_t i = 0; i < sizeof mask; i++)
+        mask[i] = i % 3 > 0;
+    for (size_t k = 0; flstm_kernel_name(k); k++)
+        for (int a = 0; flstm_kernel_runs(k) && a < FLSTM_ACT_COUNT; a++) {
+            const flstm_config config = {FLSTM_F32, 9, 40, (flstm_activation)a, FLSTM_ACT_sigmoid,
+                                         flstm_kernel_name(k), 0};
+            flstm_plan *plan;
+            const size_t control = count;
+            if (flstm_plan_create(&plan, &config, w, w, NULL) != FLSTM_OK || count != control + 1)
+                return 2;
+            flstm_call call = {.batch = 7, .steps = 300, .x = x, .x_batch = 2700, .x_step = 9,
+                               .y = y, .y_batch = 12000, .y_step = 40, .mask_batch = 300, .mask_step = 1};
+            void *const workspace = malloc(flstm_workspace_size(plan, 7, 300));
+            void *const stream = malloc(flstm_stream_size(plan, 2));
+            const size_t before = count;
+            for (int masked = 0; masked < 2; masked++) {
+                call.mask = masked ? mask : NULL;
+                if (flstm_run(plan, &call, workspace) != FLSTM_OK)
+                    return 3;
+            }
+            flstm_stream_set(plan, stream, 2, NULL, NULL);
+            for (size_t steps = 1; steps < 300; steps += 149)
+                if (flstm_stream_run(plan, stream, 2, steps, x, 2700, 9, y, 12000, 40) != FLSTM_OK)
+                    return 4;
+            flstm_activate(FLSTM_F32, (flstm_activation)a, k, 7, 300, x, y);
+            if (count != before)
+                return 1;
+            used = 0;
+        }
+    return 0;
+}
+"""
+
+
+def code(path):
+    """The text of a source file without its comments."""
+    return re.sub(r"/\*.*?\*/|//[^\n]*", " ", path.read_text(), flags=re.S)
+
+
+def own_includes(path):
+    return re.findall(r'#\s*include\s+"([^"]+)"', path.read_text())
+
+
+def all_files():
+    return sorted(p for p in CSRC.iterdir() if p.suffix in (".c", ".h", ".inc"))
+
+
+@pytest.fixture(scope="module")
+def library():
+    return clib.load(clib.build())
+
+
+@pytest.fixture(scope="module")
+def objects():
+    """{source file: its object file}"""
+    if not (shutil.which("nm") and shutil.which("size")):
+        pytest.skip("binutils (nm, size) are not installed")
+    made = {source: clib.scratch() / f"{source.stem}.o" for source in SOURCES}
+    for source, target in made.items():
+        clib.cc("-O1", *clib.FLAGS[1:], "-fPIC", "-c", source, "-o", target)
+    return made
+
+
+def symbols(path, which):
+    listed = subprocess.check_output(["nm", "-g", "--format=posix", which, path], text=True)
+    return {line.split()[0] for line in listed.splitlines()}
+
+
+# ---- the build ------------------------------------------------------------------------------------
+
+
+def test_one_line_builds_it_without_a_warning():
+    assert clib.build().stat().st_size > 0
+
+
+@pytest.mark.parametrize("extra", ["-Wpedantic", "-Wconversion", "-Wstrict-prototypes"])
+def test_stricter_warnings_find_nothing(extra):
+    clib.cc(*clib.FLAGS, *clib.WARNINGS, extra, "-fsyntax-only", *SOURCES)
+
+
+def test_header_is_cxx():
+    compiler = shutil.which("c++") or shutil.which("g++")
+    if not compiler:
+        pytest.skip("no C++ compiler is installed")
+    source = clib.scratch() / "header.cpp"
+    source.write_text('#include "fastlstm.h"\nint main() { return flstm_kernel_name(0) == nullptr; }\n')
+    subprocess.run([compiler, *clib.WARNINGS, "-Wpedantic", "-fsyntax-only", f"-I{CSRC}", source], check=True)
+
+
+# ---- rules of the sources -------------------------------------------------------------------------
+
+
+def test_templates_and_vector_headers_include_nothing_of_ours():
+    found = [p.name for p in all_files() if re.fullmatch(r".*_tpl\.h|vec_.*\.h", p.name) and own_includes(p)]
+    assert found == []
+
+
+def test_only_kernels_include_a_vector_header():
+    for path in all_files():
+        vectors = [name for name in own_includes(path) if name.startswith("vec_")]
+        assert len(vectors) == path.name.startswith("kernel_") * (path.suffix == ".c"), path.name
+
+
+def test_intrinsics_stay_in_their_files():
+    pattern = re.compile(r"\b_mm\d*_\w+|\b__m\d+\w*|\w*mmintrin|\bcpuid|\b(__)?asm(__)?\b")
+    for path in all_files():
+        if not re.fullmatch(r"(kernel_\w+|cpu)\.c|(vec_\w+|cpu|fpenv)\.h", path.name):
+            assert not pattern.search(code(path)), path.name
+
+
+def test_no_python_environment_printing_or_exit():
+    pattern = re.compile(r"Python\.h|\b(getenv|v?f?s?n?printf|f?puts|perror|abort|_?exit|assert|system)\b")
+    allocation = re.compile(r"\b(malloc|calloc|realloc|aligned_alloc|free|alloca|mmap)\s*\(")
+    for path in all_files():
+        assert not pattern.search(code(path)), path.name
+        assert path.name == "plan.c" or not allocation.search(code(path)), path.name
+
+
+# ---- rules of the objects -------------------------------------------------------------------------
+
+
+def test_every_symbol_is_prefixed_and_a_kernel_has_one(objects):
+    for source, target in objects.items():
+        exported = symbols(target, "--defined-only")
+        assert all(name.startswith("flstm_") for name in exported), (source.name, exported)
+        if source.name.startswith("kernel_"):
+            assert len(exported) <= 1, (source.name, exported)  # none where the processor is another's
+
+
+def test_nothing_in_memory_is_writable(objects):
+    for source, target in objects.items():
+        for line in subprocess.check_output(["size", "-A", target], text=True).splitlines():
+            section, size = [*line.split(), "", "0"][:2]
+            if section.startswith((".data", ".bss", ".tdata", ".tbss")) and ".rel.ro" not in section:
+                assert int(size) == 0, (source.name, line)
+
+
+def test_objects_call_nothing_but_memory_copies_and_mathematics(objects):
+    """So a run can neither allocate nor lock nor enter the system."""
+    for source, target in objects.items():
+        wanted = {name for name in symbols(target, "--undefined-only") if not name.startswith("flstm_")}
+        assert wanted <= MATH | PLAIN | (PLAN_ONLY if source.name == "plan.c" else set()), source.name
+
+
+def test_runs_and_streams_never_allocate():
+    program = clib.compile_text(COUNTING, "counting", *clib.link())
+    assert subprocess.run([program]).returncode == 0
+
+
+# ---- arguments ------------------------------------------------------------------------------------
+
+
+def test_listings_end_with_null(library):
+    kernels = clib.listing(library.flstm_kernel_name)
+    activations = clib.listing(library.flstm_activation_name)
+    assert "scalar" in kernels and activations[:2] == ["tanh", "sigmoid"]
+    for past in (len(kernels), 2**64 - 1):
+        assert library.flstm_kernel_name(past) is None
+        assert library.flstm_kernel_runs(past) == library.flstm_kernel_fused(past) == 0
+    assert library.flstm_activation_name(-1) is None
+
+
+GOOD = {"dtype": 0, "features": 2, "units": 3, "activation": 0, "recurrent_activation": 1, "isa": None,
+        "reproducible": 0}  # fmt: skip
+REFUSED = [
+    ({"features": 0}, ARGUMENT), ({"units": 0}, ARGUMENT), ({"dtype": 2}, ARGUMENT),
+    ({"dtype": -1}, ARGUMENT), ({"activation": 28}, ARGUMENT), ({"activation": -1}, ARGUMENT),
+    ({"recurrent_activation": 1000}, ARGUMENT), ({"recurrent_activation": -1}, ARGUMENT),
+    ({"isa": b"sse9"}, ISA), ({"isa": b""}, ISA), ({"isa": b"AVX2"}, ISA),
+    ({"isa": b"scalar", "reproducible": 1}, ISA),
+    ({"units": 2**64 - 1}, SIZE), ({"units": 2**58 + 1}, SIZE), ({"units": 2**32}, SIZE),
+    ({"units": 2**30}, SIZE), ({"features": 2**64 - 1}, SIZE), ({"features": 2**57}, SIZE),
+    ({"features": 2**32, "units": 2**32}, SIZE), ({"features": 2**45}, MEMORY),
+    ({"units": 2**23, "features": 2**23, "dtype": 1}, MEMORY),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "status"), REFUSED, ids=str)
+def test_bad_configurations_are_refused_before_the_weights_are_read(library, change, status):
+    config = Config(**{**GOOD, **change})
+    nowhere = 64  # an address that faults
+    found, plan = clib.create_plan(library, config, nowhere, nowhere, nowhere)
+    assert found == status and plan.value is None
+
+
+@pytest.mark.parametrize("missing", ["plan", "config", "kernel", "recurrent_kernel"])
+def test_missing_pointers_are_refused(library, missing):
+    config, weights = Config(**GOOD), np.zeros(100, np.float32)
+    at = {name: weights.ctypes.data for name in ("kernel", "recurrent_kernel", "bias")}
+    plan = c_void_p(0xBAD)
+    pointers = {"plan": byref(plan), "config": byref(config), **at, missing: None}
+    assert library.flstm_plan_create(*pointers.values()) == ARGUMENT
+    assert missing == "plan" or plan.value is None
+
+
+def test_bad_calls_are_refused(library):
+    status, plan = clib.create_plan(library, Config(**GOOD), *[np.zeros(40, np.float32)] * 2, None)
+    assert status == OK
+    x = np.zeros(1024, np.float32)
+    workspace, good = x[-x.ctypes.data % 64 // 4 :].ctypes.data, {"batch": 1, "steps": 2, "x": x.ctypes.data}
+    assert library.flstm_workspace_size(plan, 1, 2) < 3500
+    assert library.flstm_run(plan, Call(**good), workspace) == OK
+    for bad in ({"x": None}, {"batch": 2**32}, {"batch": 2**64 - 1}):
+        assert library.flstm_run(plan, Call(**{**good, **bad}), workspace) == ARGUMENT
+    assert library.flstm_run(None, Call(**good), workspace) == ARGUMENT
+    assert library.flstm_run(plan, None, workspace) == ARGUMENT
+    assert library.flstm_run(plan, Call(**good), None) == ARGUMENT
+    for bad in ((None, 64, 1, 64), (plan, None, 1, 64), (plan, 64, 1, None), (plan, 64, 2**32, 64)):
+        assert library.flstm_stream_run(*bad[:3], 1, bad[3], 0, 0, None, 0, 0) == ARGUMENT
+    for bad in ((0, 28, 0), (0, -1, 0), (2, 0, 0), (-1, 0, 0), (0, 0, 99)):
+        assert library.flstm_activate(*bad, 1, 1, 64, 64) == ARGUMENT
+    assert library.flstm_stream_size(plan, 2**64 - 1) == 2**64 - 1
+    library.flstm_plan_destroy(plan)
+    library.flstm_plan_destroy(None)
+
+
+BOUNDED = """
+import clib, numpy, sys
+library = clib.load(sys.argv[1])
+for features in (1, 9):
+    weights = [numpy.zeros(1 << 15, "f4")] * 2
+    plan = clib.create_plan(library, clib.Config(0, features, 64, 0, 1), *weights, None)[1]
+    for batch in (1, 2, 48, 1000, 2**32 - 1, 2**62, 2**64 - 1):
+        for steps in (0, 1, 10**6, 2**62, 2**64 - 10, 2**64 - 1):
+            print(batch, steps, library.flstm_workspace_size(plan, batch, steps), flush=True)
+"""
+
+
+def test_workspace_is_bounded_however_long_the_batch_and_the_sequence():
+    command = [sys.executable, "-c", BOUNDED, clib.build()]  # a division by zero would end this process
+    done = subprocess.run(command, capture_output=True, text=True, cwd=CSRC.parent / "tests")
+    assert done.returncode == 0, (done.stdout.splitlines()[-1:], done.stderr)
+    sizes = [int(line.split()[2]) for line in done.stdout.splitlines()]
+    assert len(sizes) == 84 and max(sizes) < 4 << 20
+
+
+# ---- the example ----------------------------------------------------------------------------------
+
+
+def test_example_program_equals_the_oracle():
+    program = clib.scratch() / "c_api"
+    clib.cc(*clib.FLAGS, *clib.WARNINGS, f"-I{CSRC}", EXAMPLE, *clib.link(), "-lm", "-o", program)
+    printed = np.array(subprocess.check_output([program], text=True).split(), np.float32)
+
+    def weights(rows, factor):
+        return ((np.arange(rows * 20) * factor % 11 - 5) / 8).reshape(rows, 20)
+
+    x = np.sin(np.float32(0.1) * np.arange(100, dtype=np.float32))[None, :, None]
+    arguments = (x, weights(1, 3), weights(5, 5), weights(1, 7)[0])
+    exact, plain = lstm(*arguments)[1], lstm(*arguments, dtype=np.float32)[1]
+    assert (np.abs(printed - exact) <= rounding_bound(exact, plain, 100)).all()

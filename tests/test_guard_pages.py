@@ -1,0 +1,298 @@
+"""Not one byte outside the caller's arrays is touched: each lies flush against a page that faults."""
+
+import ctypes
+import functools
+import itertools
+import mmap
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import clib
+import numpy as np
+from reference import lstm, rounding_bound, sigmoid
+
+UNITS = [*range(1, 21), 31, 33, 48, 63, 64, 65, 100]
+BATCHES = [*range(1, 9), 13, 49, 60]
+BLOCKS = [(49, 200), (60, 200), (60, 250)]  # their states are worked through in several blocks
+STEPS = [1, 2, 3, 30]
+FEATURES = [*range(1, 10), 17, 600]
+ROUNDS = 5  # every pair of batch and units so often, in each dtype
+WORK = 400_000  # multiply-adds / 4 of a case, or three steps of a few features where that is more
+DTYPES = ["float32", "float64"]
+SIDES = ["end", "start"]
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+ACTIVATIONS = {"tanh": np.tanh, "sigmoid": sigmoid, "relu": lambda x: np.maximum(x, 0), "linear": lambda x: x,
+               "hard_sigmoid": lambda x: np.clip(x + 3, 0, 6) / 6, "softmax": softmax}  # fmt: skip
+CELLS = [("tanh", "sigmoid")] * 3 + [("relu", "sigmoid"), ("linear", "hard_sigmoid"), ("softmax", "sigmoid")]
+
+
+@dataclass
+class Case:
+    batch: int
+    steps: int
+    features: int
+    units: int
+    dtype: str
+    cell: tuple[str, str] = ("tanh", "sigmoid")
+    layout: str = "tight"  # of x, y and mask
+    bias: bool = True
+    state: bool = True
+    outputs: tuple[str, ...] = ("y", "last", "h", "c")
+    in_place: bool = False  # h, c are h0, c0
+    mask: bool = True
+    backwards: bool = False
+    zero_output: bool = False
+
+
+def draw(r, batch, units, dtype):
+    sizes = ((r.choice(STEPS), r.choice(FEATURES)) for _ in itertools.count())
+    most = max(WORK, 3 * batch * units * (units + 9))
+    steps, features = next((t, i) for t, i in sizes if batch * t * units * (units + i) <= most)
+    state = r.random() < 0.6
+    return Case(
+        batch, steps, features, units, dtype, r.choice(CELLS),
+        r.choice(["tight", "tight", "gaps", "time-major", "reversed"]), r.random() < 0.8, state,
+        tuple(name for name in ("y", "last", "h", "c") if r.random() < 0.7), state and r.random() < 0.3,
+        r.random() < 0.4, r.random() < 0.3, r.random() < 0.3,
+    )  # fmt: skip
+
+
+def fill(case, rng):
+    """The case's inputs by name."""
+    b, t, i, u = case.batch, case.steps, case.features, case.units
+    data = {
+        "x": rng.standard_normal((b, t, i)),
+        "kernel": rng.uniform(-1, 1, (i, 4 * u)) / np.sqrt(i),
+        "recurrent_kernel": rng.uniform(-1, 1, (u, 4 * u)) / np.sqrt(u),
+    }
+    if case.bias:
+        data["bias"] = rng.uniform(-1, 1, 4 * u)
+    if case.state:
+        data["h0"], data["c0"] = rng.standard_normal((2, b, u))
+    data = {name: values.astype(case.dtype) for name, values in data.items()}
+    if case.mask:
+        data["mask"] = (rng.random((b, t)) < 0.6).astype(np.uint8)
+    return data
+
+
+def oracle(case, data, dtype):
+    names = ("x", "kernel", "recurrent_kernel", "bias", "h0", "c0", "mask")
+    arguments = {name: data.get(name) for name in names}
+    for name in ("x", "mask"):
+        if case.backwards and name in data:
+            arguments[name] = data[name][:, ::-1]
+    return lstm(*arguments.values(), case.zero_output, *map(ACTIVATIONS.get, case.cell), dtype)
+
+
+# ---- memory that faults ---------------------------------------------------------------------------
+
+
+class Pen:
+    """Pages between two that may not be touched."""
+
+    def __init__(self, size=8 << 20):
+        whole = np.frombuffer(mmap.mmap(-1, size + 2 * mmap.PAGESIZE), np.uint8)
+        self.inside = whole[mmap.PAGESIZE : -mmap.PAGESIZE]
+        for edge in (whole, whole[-mmap.PAGESIZE :]):
+            at, length = ctypes.c_void_p(edge.ctypes.data), ctypes.c_size_t(mmap.PAGESIZE)
+            assert ctypes.CDLL(None).mprotect(at, length, 0) == 0
+
+    def place(self, count, dtype, side, alignment=1):
+        """``count`` elements as close to that side's page as the alignment permits, all bytes 0xff."""
+        size = count * np.dtype(dtype).itemsize
+        first = 0 if side == "start" else (self.inside.size - size) // alignment * alignment
+        array = self.inside[first : first + size]
+        array[:] = 0xFF  # a NaN
+        return array.view(dtype)
+
+
+pen = functools.cache(lambda name: Pen())
+
+
+class Scene:
+    """The arrays of a case, each in a pen of its own; ``at`` holds their addresses."""
+
+    def __init__(self, case, side, data):
+        self.case, self.side, self.flat, self.view, self.at = case, side, {}, {}, {}
+        for name, values in data.items():
+            self.add(name, values.shape, values.dtype)[...] = values
+        for name in case.outputs:
+            if case.in_place and name in "hc":
+                for known in (self.flat, self.view, self.at):
+                    known[name] = known[name + "0"]
+            else:
+                steps = (case.steps,) * (name == "y")
+                self.add(name, (case.batch, *steps, case.units), case.dtype)
+        self.before = {name: flat.copy() for name, flat in self.flat.items()}
+
+    def add(self, name, shape, dtype, alignment=1):
+        """Place an array; x, y and mask in the case's layout, whose gaps are nobody's."""
+        layout, strides = self.case.layout, [int(np.prod(shape[k + 1 :])) for k in range(len(shape))]
+        if name in ("x", "y", "mask") and layout in ("gaps", "time-major"):
+            batch, steps, width = (*shape, 1)[:3]
+            apart = (width, batch * width) if layout == "time-major" else (steps * (width + 3) + 5, width + 3)
+            strides[:2] = apart
+        extent = 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+        flat = pen(name).place(extent, dtype, self.side, alignment)
+        view = np.lib.stride_tricks.as_strided(flat, shape, [s * flat.itemsize for s in strides])
+        if name in ("x", "y") and layout == "reversed":
+            view = view[::-1, ::-1]
+        self.flat[name], self.view[name], self.at[name] = flat, view, view.ctypes.data
+        return view
+
+    def strides(self, name):
+        view = self.view.get(name)
+        return (0, 0) if view is None else tuple(s // view.itemsize for s in view.strides[:2])
+
+    def perform(self, library, isa, how, misplaced=None):
+        """Create the plan, then run or stream. As a control, ``misplaced`` reaches over its page."""
+        case, towards = self.case, 1 if self.side == "end" else -1
+        if misplaced in self.at:
+            self.at[misplaced] += towards * self.flat[misplaced].itemsize
+        activations = map(clib.listing(library.flstm_activation_name).index, case.cell)
+        config = clib.Config(case.dtype == "float64", case.features, case.units, *activations, isa.encode())
+        weights = (self.at.get(name) for name in ("kernel", "recurrent_kernel", "bias"))
+        status, plan = clib.create_plan(library, config, *weights)
+        assert status == clib.OK
+        if how == "run":
+            size = library.flstm_workspace_size(plan, case.batch, case.steps)
+        else:
+            size = library.flstm_stream_size(plan, case.batch)
+        self.add("memory", (size,), np.uint8, 64)
+        if misplaced == "memory":
+            self.at["memory"] += towards * (size - 64)
+        (self.run if how == "run" else self.stream)(library, plan)
+        library.flstm_plan_destroy(plan)
+
+    def run(self, library, plan):
+        case = self.case
+        strides = {f"{name}_{axis}": n for name in ("x", "y", "mask")
+                   for axis, n in zip(("batch", "step"), self.strides(name), strict=True)}  # fmt: skip
+        arrays = {name: self.at.get(name) for name in ("x", "h0", "c0", "h", "c", "y", "last", "mask")}
+        call = clib.Call(case.batch, case.steps, **arrays, **strides, go_backwards=case.backwards,
+                         zero_output_for_mask=case.zero_output)  # fmt: skip
+        assert library.flstm_run(plan, call, self.at["memory"]) == clib.OK
+
+    def stream(self, library, plan):
+        """The same steps in two blocks."""
+        case, stream, at, element = self.case, self.at["memory"], self.at, np.dtype(self.case.dtype).itemsize
+        arrays = [(at.get(name), self.strides(name)) for name in "xy"]
+        library.flstm_stream_set(plan, stream, case.batch, at.get("h0"), at.get("c0"))
+        for steps in (case.steps // 2, case.steps - case.steps // 2):
+            x, y = ((address, *strides) for address, strides in arrays)
+            assert library.flstm_stream_run(plan, stream, case.batch, steps, *x, *y) == clib.OK
+            arrays = [(a and a + steps * strides[1] * element, strides) for a, strides in arrays]
+        library.flstm_stream_get(plan, stream, case.batch, at.get("h"), at.get("c"))
+
+    def check(self, exact, plain):
+        """Outputs equal the oracle's, every other byte is as before; returns the outputs."""
+        found = {name: self.view[name].copy() for name in self.case.outputs}
+        for name, e, p in zip(("y", "last", "h", "c"), exact, plain, strict=True):
+            if name in found:
+                assert (np.abs(found[name] - e) <= rounding_bound(e, p, self.case.steps)).all(), name
+                self.view[name][...] = np.frombuffer(b"\xff" * 8, self.case.dtype)[0]
+        for name, before in self.before.items():
+            if not (self.case.in_place and name in ("h", "c", "h0", "c0")):
+                assert self.flat[name].tobytes() == before.tobytes(), f"{name}: written where it may not be"
+        return {name: values.tobytes() for name, values in found.items()}
+
+
+# ---- what the child process does ------------------------------------------------------------------
+
+
+def sweep_calls(library, isa):
+    """Every pair of batch and units; a case is printed before it runs."""
+    r, rng = random.Random(1), np.random.default_rng(1)
+    pairs = [*itertools.product(BATCHES, UNITS), *BLOCKS]
+    for (batch, units), dtype, _ in itertools.product(pairs, DTYPES, range(ROUNDS)):
+        case = draw(r, batch, units, dtype)
+        data = fill(case, rng)
+        exact = oracle(case, data, np.float64)
+        plain = exact if dtype == "float64" else oracle(case, data, np.float32)
+        for how in ("run", "stream"):
+            if how == "stream":
+                if case.mask or case.backwards:
+                    continue
+                case.outputs = tuple(name for name in case.outputs if name != "last")
+            results = []
+            for side in SIDES:
+                print(how, side, case, flush=True)
+                scene = Scene(case, side, data)
+                scene.perform(library, isa, how)
+                results.append(scene.check(exact, plain))
+            assert results[0] == results[1], "the place of the arrays changed a bit"
+
+
+def sweep_activations(library, isa):
+    kernel, rng = clib.listing(library.flstm_kernel_name).index(isa), np.random.default_rng(1)
+    names = clib.listing(library.flstm_activation_name)
+    for name, dtype, n, side in itertools.product(names, DTYPES, [*range(20), 33], SIDES):
+        rows, number = 1 + n % 3, names.index(name)
+        values, usual = rng.standard_normal((2, rows * n)).astype(dtype)
+        code = DTYPES.index(dtype)
+        library.flstm_activate(code, number, kernel, rows, n, values.ctypes.data, usual.ctypes.data)
+        for in_place in (False, True):
+            print(name, dtype, rows, n, side, in_place, flush=True)
+            x, y = (pen(p).place(rows * n, dtype, side) for p in "xy")
+            x[:] = values
+            y = x if in_place else y
+            status = library.flstm_activate(code, number, kernel, rows, n, x.ctypes.data, y.ctypes.data)
+            assert status == clib.OK and y.tobytes() == usual.tobytes()
+            assert in_place or x.tobytes() == values.tobytes()
+
+
+def control(library, isa):
+    """Each array moved over its page by one element must fault, or the sweep would prove nothing."""
+    for how, side in itertools.product(("run", "stream"), SIDES):
+        case = Case(3, 4, 5, 19, "float32", mask=how == "run")
+        data = fill(case, np.random.default_rng(1))
+        for name in [*data, *case.outputs[how == "stream" :], "memory"]:
+            if how == "stream" and name == "last":
+                continue
+            child = os.fork()
+            if child == 0:
+                Scene(case, side, data).perform(library, isa, how, misplaced=name)
+                os._exit(0)
+            print(how, side, name, flush=True)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGSEGV
+
+
+# ---- the tests ------------------------------------------------------------------------------------
+
+
+def in_a_process(what, isa):
+    """Run one of the above apart; its last line names the case in which it died."""
+    command = [sys.executable, __file__, what.__name__, clib.build(), isa]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0, f"{isa} ended with {done.returncode} in {lines[-1:]}\n{done.stderr}"
+    return len(lines)
+
+
+def test_every_array_of_a_call_may_border_on_nothing(isa):
+    assert in_a_process(sweep_calls, isa) > 5000
+
+
+def test_activations_keep_to_their_arrays(isa):
+    assert in_a_process(sweep_activations, isa) > 4000
+
+
+def test_guards_catch_one_element_too_many(isa):
+    assert in_a_process(control, isa) == 42
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    globals()[sys.argv[1]](clib.load(sys.argv[2]), sys.argv[3])
