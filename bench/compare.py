@@ -95,7 +95,8 @@ def main() -> None:
             flush=True,
         )
     ratios = [row["ratio"] for row in rows]
-    print(f"\nratio onnxruntime / fastlstm: least {min(ratios):.2f}, geometric mean {np.exp(np.mean(np.log(ratios))):.2f}")
+    mean = np.exp(np.mean(np.log(ratios)))
+    print(f"\nratio onnxruntime / fastlstm: least {min(ratios):.2f}, geometric mean {mean:.2f}")
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps({"machine": facts, "rows": rows}, indent=1) + "\n")

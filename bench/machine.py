@@ -42,4 +42,5 @@ def heading(facts: dict[str, Any]) -> str:
     """The facts in two lines."""
     caches = " ".join(f"{k} {v}" for k, v in facts["caches"].items())
     versions = " ".join(f"{k} {v}" for k, v in facts["versions"].items())
-    return f"{facts['processor']}, {facts['cores']} cores, {caches}; kernel {facts['isa']}, {facts['compiler']}\n{versions}"
+    machine = f"{facts['processor']}, {facts['cores']} cores, {caches}"
+    return f"{machine}; kernel {facts['isa']}, {facts['compiler']}\n{versions}"

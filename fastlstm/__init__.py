@@ -14,7 +14,6 @@ from fastlstm.loading import load_model
 from fastlstm.model import Sequential
 from fastlstm.stream import Stream
 
-
 __all__ = [
     "LSTM",
     "FastLSTMError",

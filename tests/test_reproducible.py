@@ -26,7 +26,8 @@ def layer_of(rng, features, units, dtype="float32", **options):
 def test_fused_kernels_agree_bit_for_bit(rng, dtype):
     if len(FUSED) < 2:
         pytest.skip(f"only {FUSED} rounds multiply-adds once here")
-    for features, units, batch, steps in ((1, 1, 1, 9), (3, 20, 2, 30), (17, 33, 7, 11), (300, 64, 1, 40), (5, 130, 13, 4)):
+    shapes = ((1, 1, 1, 9), (3, 20, 2, 30), (17, 33, 7, 11), (300, 64, 1, 40), (5, 130, 13, 4))
+    for features, units, batch, steps in shapes:
         weights = layer_of(rng, features, units, dtype).get_weights()
         x = rng.standard_normal((batch, steps, features)) * rng.choice([0.1, 1, 10])
         results = []
@@ -38,7 +39,7 @@ def test_fused_kernels_agree_bit_for_bit(rng, dtype):
 
 
 def test_reproducible_refuses_a_kernel_that_rounds_twice():
-    with pytest.raises(FastLSTMError, match="isa='scalar' does not round once.*scalar_fma"):
+    with pytest.raises(FastLSTMError, match=r"isa='scalar' does not round once.*scalar_fma"):
         fastlstm.LSTM(3, isa="scalar", reproducible=True)
 
 

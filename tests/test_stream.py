@@ -60,7 +60,8 @@ def test_any_array_will_do_for_x(rng):
     wanted = layer.stream().step(x)
     padded = np.zeros(8, np.float32)
     padded[::2] = x
-    for other in (list(map(float, x)), x.astype(">f4"), padded[::2], x.astype(np.float64), x[None], np.asfortranarray(x[None])):
+    others = [list(map(float, x)), x.astype(">f4"), padded[::2], x.astype(np.float64), x[None]]
+    for other in (*others, np.asfortranarray(x[None])):
         assert np.array_equal(np.ravel(layer.stream().step(other)), wanted)
 
 

@@ -199,7 +199,7 @@ class Layer:
 
     # -- running --------------------------------------------------------------------------------
 
-    def call(self, inputs: Array, mask: Array | None = None) -> Any:
+    def call(self, inputs: Array, /, *, mask: Array | None = None) -> Any:
         """Compute the layer; the public way in is calling the layer itself."""
         raise NotImplementedError
 
@@ -211,7 +211,7 @@ class Layer:
         x = np.asarray(inputs)
         if not self.built:
             self.build(x.shape)
-        return self.call(x, None if mask is None else np.asarray(mask, dtype=bool))
+        return self.call(x, mask=None if mask is None else np.asarray(mask, dtype=bool))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"

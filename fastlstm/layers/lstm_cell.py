@@ -204,7 +204,7 @@ class LSTMCell(LSTMWeights):
         shape = (input_shape[0], self.units)
         return shape, [shape, shape]
 
-    def call(self, inputs: Any, states: Any = None, training: bool = False) -> Any:
+    def call(self, inputs: Any, states: Any = None, training: bool = False) -> Any:  # type: ignore[override]
         """The step itself; see ``__call__``."""
         self._refuse_training(training)
         x = as_float(inputs, self.dtype, f"LSTMCell {self.name!r}: inputs")
