@@ -63,6 +63,8 @@ class Sequential(BaseModel):
             raise FastLSTMError(f"{who} has a layer named {layer.name!r} already; give each its own name")
         if isinstance(layer, InputLayer) and self._layers:
             raise FastLSTMError(f"{who}: an InputLayer can only come first")
+        if not self._layers and layer.sample_shape is not None:
+            self._layers.append(InputLayer(shape=layer.sample_shape, dtype=layer.dtype))
         self._layers.append(layer)
         self.built = False
 

@@ -32,9 +32,9 @@ def softmax(x):
     return e / e.sum(-1, keepdims=True)
 
 
-ACTIVATIONS = {"tanh": np.tanh, "sigmoid": sigmoid, "relu": lambda x: np.maximum(x, 0), "linear": lambda x: x,
-               "hard_sigmoid": lambda x: np.clip(x + 3, 0, 6) / 6, "softmax": softmax}  # fmt: skip
-CELLS = [("tanh", "sigmoid")] * 3 + [("relu", "sigmoid"), ("linear", "hard_sigmoid"), ("softmax", "sigmoid")]
+ACTIVATIONS = {"tanh": np.tanh, "sigmoid": sigmoid, "relu6": lambda x: np.clip(x, 0, 6), "softmax": softmax,
+               "softsign": lambda x: x / (1 + np.abs(x)), "hard_sigmoid": lambda x: np.clip(x + 3, 0, 6) / 6}
+CELLS = [("tanh", "sigmoid")] * 3 + [("relu6", "sigmoid"), ("softsign", "hard_sigmoid"), ("softmax", "sigmoid")]
 
 
 @dataclass
@@ -282,7 +282,7 @@ def in_a_process(what, isa):
 
 
 def test_every_array_of_a_call_may_border_on_nothing(isa):
-    assert in_a_process(sweep_calls, isa) > 5000
+    assert in_a_process(sweep_calls, isa) > 8000
 
 
 def test_activations_keep_to_their_arrays(isa):

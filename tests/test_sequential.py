@@ -277,3 +277,11 @@ def test_one_model_serves_many_threads():
         thread.join()
     for i in range(8):
         assert np.array_equal(found[i], model.predict(inputs[i], batch_size=3))
+
+
+def test_a_first_layer_may_tell_the_input_shape():
+    for told in ({"input_shape": (10, 3)}, {"input_shape": [None, 3]}):
+        model = Sequential([LSTM(4, **told), Dense(1)])
+        assert model.built and model.input_shape == (None, *told["input_shape"])
+    model = Sequential([Dense(2, input_dim=5)])
+    assert model.input_shape == (None, 5)

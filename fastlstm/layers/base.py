@@ -64,6 +64,9 @@ class Layer:
         What the layer computes in and returns. Default float32.
     trainable, activity_regularizer, autocast
         Matter in training only: accepted, kept for ``get_config``, otherwise inert.
+    input_shape, input_dim : optional
+        Shape of one sample, without the batch axis: as the first layer of a Sequential, the same as an
+        InputLayer in front of it.
     """
 
     #: Whether a mask that reaches the layer travels on to the next one.
@@ -77,6 +80,8 @@ class Layer:
         dtype: Any = None,
         autocast: bool = True,
         name: str | None = None,
+        input_shape: Sequence[int | None] | None = None,
+        input_dim: int | None = None,
         **unknown: Any,
     ) -> None:
         class_name = type(self).__name__
@@ -89,6 +94,10 @@ class Layer:
         self.trainable = trainable
         self.autocast = autocast
         self.activity_regularizer = activity_regularizer
+        #: One sample's shape; a Sequential that begins with this layer builds from it.
+        self.sample_shape = tuple(input_shape) if input_shape is not None and input_dim is None else None
+        if input_dim is not None:
+            self.sample_shape = (input_dim,)
         self.built = False
         self._input_shape: Shape | None = None
         self._weights: dict[str, Array] = {}
