@@ -5,21 +5,24 @@ Environment switches: FASTLSTM_DEBUG=1 (no optimisation, symbols), FASTLSTM_SANI
 
 import glob
 import os
+import sys
 
 import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-compile_args = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-Wall", "-Wextra"]
-link_args = []
+compile_args = ["-std=c11", "-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
+compile_args += ["-Wall", "-Wextra"]
+link_args = ["-Wl,-s"] if sys.platform == "linux" else []
 if os.name == "nt":
     compile_args = ["/std:c11", "/O2"]
 if os.environ.get("FASTLSTM_DEBUG"):
     compile_args += ["-O0", "-g"]
+    link_args = []
 if os.environ.get("FASTLSTM_SANITIZE"):
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
     compile_args += ["-O1", "-g", *sanitizers]
-    link_args += sanitizers
+    link_args = sanitizers
 
 setup(
     ext_modules=cythonize(

@@ -1,4 +1,4 @@
-/* kernel.h -- the contract between the schedules (run.c) and the kernels (kernel_*.c). */
+/* kernel.h -- the contract between the schedules (steps.c) and the kernels (kernel_*.c). */
 #ifndef FLSTM_KERNEL_H
 #define FLSTM_KERNEL_H
 

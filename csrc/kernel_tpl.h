@@ -2,7 +2,7 @@
  * vector header and activations_tpl.h. See kernel.h for what a sweep is. */
 
 #define GATES 4
-#define SUM_BLOCK 32 /* terms of a chain; divides run.c's FEATURE_BLOCK */
+#define SUM_BLOCK 32 /* terms of a chain; divides steps.c's FEATURE_BLOCK */
 
 /* A tile is R rows times V vectors of units. Its GATES * R * V sums stay in registers, beside R
  * inputs and one vector of weights: what fits, and enough chains to hide a multiply-add's latency. */

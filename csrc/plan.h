@@ -1,4 +1,4 @@
-/* plan.h -- what a plan holds; shared by plan.c, run.c and nobody else. */
+/* plan.h -- what a plan holds; shared by the files of csrc and nobody else. */
 #ifndef FLSTM_PLAN_H
 #define FLSTM_PLAN_H
 

@@ -68,11 +68,11 @@ def scratch():
 
 
 def cc(*arguments):
-    """Run the C compiler; what it says on failure becomes the error."""
+    """Run the C compiler, return what it prints; what it says on failure becomes the error."""
     command = [*shlex.split(os.environ.get("CC", "cc")), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, f"{shlex.join(command)}\n{done.stderr}"
-    return done.stderr
+    return done.stdout
 
 
 def compile_text(text, name, *flags):

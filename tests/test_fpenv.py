@@ -13,7 +13,7 @@ import pytest
 import fastlstm
 from fastlstm import _core
 
-pytestmark = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="MXCSR is x86's register")
+pytestmark = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="MXCSR is x86's")
 
 HELPER = """
 #include <xmmintrin.h>
@@ -166,8 +166,8 @@ def test_import_leaves_the_environment():
         "import fastlstm\n"
         "print(before, get())"
     )
-    done = subprocess.run([sys.executable, "-c", script, helper_path()], capture_output=True, text=True, check=True)
-    before, after = map(int, done.stdout.split())
+    printed = subprocess.check_output([sys.executable, "-c", script, helper_path()], text=True)
+    before, after = map(int, printed.split())
     assert before & CONTROL == after & CONTROL == USUAL & CONTROL
 
 

@@ -34,7 +34,8 @@ def softmax(x):
 
 ACTIVATIONS = {"tanh": np.tanh, "sigmoid": sigmoid, "relu6": lambda x: np.clip(x, 0, 6), "softmax": softmax,
                "softsign": lambda x: x / (1 + np.abs(x)), "hard_sigmoid": lambda x: np.clip(x + 3, 0, 6) / 6}
-CELLS = [("tanh", "sigmoid")] * 3 + [("relu6", "sigmoid"), ("softsign", "hard_sigmoid"), ("softmax", "sigmoid")]
+CELLS = [("tanh", "sigmoid")] * 3
+CELLS += [("relu6", "sigmoid"), ("softmax", "sigmoid"), ("softsign", "hard_sigmoid")]
 
 
 @dataclass

@@ -1,0 +1,82 @@
+/* work.c -- how much of a run is worked on at a time, and the memory that takes. */
+#include "work.h"
+
+#include <string.h>
+
+enum {
+    CHUNK_BYTES = 128 << 10, /* projected gates of a time chunk: they stay in L2 beside the weights */
+    CHUNK_STEPS = 24,        /* but enough steps that reading the kernel again is paid for */
+    STATE_BYTES = 256 << 10, /* states of a row block, likewise */
+    LEAST_ROWS = 48,         /* rows that pay for one reading of weights beyond the caches */
+    FOLDED_FEATURES = 4      /* so few features are cheaper in the step itself */
+};
+
+/* Steps whose projected gates are kept at once; 0 where the step itself takes the input in. */
+static size_t chunk_steps(const flstm_plan *plan, size_t rows, size_t steps)
+{
+    if (steps <= 1 || rows == 0 || rows >= plan->kernel->tile_rows || plan->weights.features <= FOLDED_FEATURES)
+        return 0;
+    size_t chunk = CHUNK_BYTES / (rows * 4 * plan->weights.padded * plan->element);
+    chunk = chunk < CHUNK_STEPS ? CHUNK_STEPS : chunk;
+    const size_t chunks = (steps - 1) / chunk + 1;
+    return (steps - 1) / chunks + 1; /* even: a short last chunk reads the kernel for few steps */
+}
+
+size_t flstm_row_block(const flstm_plan *plan, size_t batch)
+{
+    size_t most = STATE_BYTES / (3 * plan->weights.padded * plan->element);
+    most = most < LEAST_ROWS ? LEAST_ROWS : most;
+    if (batch <= most)
+        return batch;
+    const size_t blocks = (batch - 1) / most + 1, tile = plan->kernel->tile_rows;
+    return ((batch - 1) / blocks / tile + 1) * tile;
+}
+
+size_t flstm_lay_out(const flstm_plan *plan, size_t rows, size_t steps, char *base, work *w)
+{
+    const size_t chunk = chunk_steps(plan, rows, steps);
+    const size_t row = plan->weights.padded * plan->element;
+    size_t at = 0;
+#define PART(pointer, type, bytes)                          \
+    do {                                                    \
+        if (base)                                           \
+            w->pointer = (type *)(void *)(base + at);       \
+        at += ((bytes) + 63) / 64 * 64;                     \
+    } while (0)
+    PART(h, char, rows * row);
+    PART(h_next, char, rows * row);
+    PART(c, char, rows * row);
+    PART(gates, char, chunk * rows * 4 * row);
+    PART(z, char, plan->fused_cell ? 0 : rows * 4 * row);
+    PART(active, uint32_t, rows * sizeof(uint32_t));
+    PART(seen, uint8_t, rows);
+#undef PART
+    if (base)
+        w->rows = rows, w->chunk = chunk, w->swapped = 0;
+    return at;
+}
+
+void flstm_swap_states(work *w)
+{
+    char *const h = w->h;
+    w->h = w->h_next;
+    w->h_next = h;
+    w->swapped ^= 1;
+}
+
+void flstm_fill_rows(const flstm_plan *plan, size_t rows, const char *from, char *to)
+{
+    const size_t width = plan->weights.units * plan->element, row = plan->weights.padded * plan->element;
+    for (size_t r = 0; r < rows; r++, to += row) {
+        if (from)
+            memcpy(to, from + r * width, width);
+        memset(to + (from ? width : 0), 0, from ? row - width : row);
+    }
+}
+
+void flstm_read_rows(const flstm_plan *plan, size_t rows, const char *from, char *to)
+{
+    const size_t width = plan->weights.units * plan->element, row = plan->weights.padded * plan->element;
+    for (size_t r = 0; r < rows; r++)
+        memcpy(to + r * width, from + r * row, width);
+}
