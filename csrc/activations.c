@@ -1,4 +1,5 @@
 /* activations.c -- any activation over arrays: the kernels' own sigmoid and tanh, plain C for the rest. */
+#include "fpenv.h"
 #include "plan.h"
 
 const char *flstm_activation_name(flstm_activation activation)
@@ -30,6 +31,8 @@ flstm_status flstm_activate(flstm_dtype dtype, flstm_activation activation, size
     const flstm_kernel *k = flstm_listed_kernel(dtype, kernel);
     if ((unsigned)activation >= FLSTM_ACT_COUNT || !k)
         return FLSTM_ERR_ARGUMENT;
+    const uint32_t caller = fpenv_enter(0); /* denormal results count here */
     flstm_apply(k, dtype, activation, rows, n, in, out);
+    fpenv_leave(caller);
     return FLSTM_OK;
 }

@@ -1,5 +1,5 @@
-/* fpenv.h -- the floating-point environment of a run: round to nearest, no traps, denormals flushed
- * (they cost some processors a hundred cycles each). The caller's own is put back afterwards. */
+/* fpenv.h -- the floating-point environment of our arithmetic: round to nearest, no traps and, in a run,
+ * denormals flushed (they cost some processors a hundred cycles each). The caller's is put back. */
 #ifndef FLSTM_FPENV_H
 #define FLSTM_FPENV_H
 
@@ -10,10 +10,10 @@
 #if FLSTM_X86
 #include <xmmintrin.h>
 
-static inline uint32_t fpenv_enter(void)
+static inline uint32_t fpenv_enter(int flush)
 {
     const uint32_t caller = _mm_getcsr();
-    _mm_setcsr(0x9fc0); /* all exceptions masked, flush to zero, denormals are zero */
+    _mm_setcsr(flush ? 0x9fc0 : 0x1f80); /* all exceptions masked; flush to zero, denormals are zero */
     return caller;
 }
 
@@ -24,8 +24,9 @@ static inline void fpenv_leave(uint32_t caller)
 
 #else
 
-static inline uint32_t fpenv_enter(void)
+static inline uint32_t fpenv_enter(int flush)
 {
+    (void)flush;
     return 0;
 }
 

@@ -6,8 +6,8 @@
 
 size_t flstm_workspace_size(const flstm_plan *plan, size_t batch, size_t steps)
 {
-    const size_t block = flstm_row_block(plan, batch), rest = block ? batch % block : 0;
-    const size_t most = flstm_lay_out(plan, block, steps, NULL, NULL), last = flstm_lay_out(plan, rest, steps, NULL, NULL);
+    const size_t full = flstm_row_block(plan, batch), rest = full ? batch % full : 0;
+    const size_t most = flstm_lay_out(plan, full, steps, NULL, NULL), last = flstm_lay_out(plan, rest, steps, NULL, NULL);
     return most > last ? most : last; /* a small last block may project where the others do not */
 }
 
@@ -71,7 +71,7 @@ flstm_status flstm_run(const flstm_plan *plan, const flstm_call *call, void *wor
 {
     if (!plan || !call || !workspace || (call->batch && call->steps && !call->x) || call->batch > UINT32_MAX)
         return FLSTM_ERR_ARGUMENT;
-    const uint32_t caller = fpenv_enter();
+    const uint32_t caller = fpenv_enter(1);
     const flstm_status status = run_blocks(plan, call, workspace, caller);
     fpenv_leave(caller);
     return status;

@@ -141,8 +141,8 @@ flstm_status flstm_advance(const flstm_plan *plan, work *w, const block *b, uint
     const ptrdiff_t e = (ptrdiff_t)plan->element, gates = 4 * (ptrdiff_t)plan->weights.padded;
     const int project_first = b->steps > 1 && w->chunk > 0;
     const int polls = b->call && b->call->poll;
-    const size_t work = w->rows * 4 * plan->weights.padded * (plan->weights.features + plan->weights.units);
-    const size_t unpolled = polls ? POLL_WORK / work + 1 : b->steps;
+    const size_t per_step = w->rows * 4 * plan->weights.padded * (plan->weights.features + plan->weights.units);
+    const size_t unpolled = polls ? POLL_WORK / per_step + 1 : b->steps;
     size_t since_poll = 0, projected = 0; /* steps, and the step up to which the gates hold the input */
     flstm_sweep s = {.init = plan->weights.bias, .x_count = plan->weights.features,
                      .x_row = b->x_row, .x_step = b->x_step};
@@ -171,7 +171,7 @@ flstm_status flstm_advance(const flstm_plan *plan, work *w, const block *b, uint
             since_poll = 0;
             fpenv_leave(caller); /* the poll is the caller's code */
             const int stop = b->call->poll(b->call->poll_arg);
-            fpenv_enter();
+            fpenv_enter(1);
             if (stop)
                 return FLSTM_ERR_INTERRUPTED;
         }

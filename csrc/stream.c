@@ -46,7 +46,7 @@ flstm_status flstm_stream_run(const flstm_plan *plan, void *stream, size_t batch
         return FLSTM_ERR_ARGUMENT;
     if (batch == 0)
         return FLSTM_OK;
-    const uint32_t caller = fpenv_enter();
+    const uint32_t caller = fpenv_enter(1);
     work w = open_stream(plan, batch, stream);
     const block b = {.steps = steps, .x = x, .x_row = x_batch, .x_step = x_step,
                      .y = y, .y_row = y_batch, .y_step = y_step};

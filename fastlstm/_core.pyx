@@ -1,4 +1,4 @@
-# cython: language_level=3, binding=False, boundscheck=False, wraparound=False, freethreading_compatible=True
+# cython: language_level=3, binding=False, boundscheck=False, wraparound=False
 """The binding to csrc: pointers and sizes in, status out; no arithmetic, no policy."""
 
 cimport numpy as cnp
@@ -200,9 +200,9 @@ cdef class Plan:
         self.typenum = cnp.PyArray_TYPE(kernel)
         self.element = kernel.itemsize
         for array, rows in ((kernel, self.features), (recurrent_kernel, self.units), (bias, 1)):
-            if array is not None and (not array.flags.c_contiguous or array.dtype != self.dtype
+            if array is not None and (not cnp.PyArray_ISCARRAY_RO(array) or array.dtype != self.dtype
                                       or array.size != rows * 4 * self.units):
-                raise FastLSTMError("Plan: weights must be contiguous, of one dtype and of matching sizes")
+                raise FastLSTMError("Plan: weights must be contiguous, native, of one dtype and of matching sizes")
         cdef const void *k = cnp.PyArray_DATA(kernel)
         cdef const void *r = cnp.PyArray_DATA(recurrent_kernel)
         cdef const void *b = data_or_null(bias)

@@ -3,6 +3,8 @@
 import os
 import warnings
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the oracle's small products thrash a pool; before NumPy loads
+
 import numpy as np
 import pytest
 
