@@ -227,14 +227,19 @@ cdef class Plan:
 
     def run(self, cnp.ndarray x not None, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarray y, cnp.ndarray last,
             cnp.ndarray h, cnp.ndarray c, cnp.ndarray mask, bint go_backwards, bint zero_output_for_mask):
-        """One call of ``flstm_run``: x (B,T,I), mask (B,T) uint8, y (B,T,U), the rest (B,U) or None."""
+        """One call of ``flstm_run``: x (B,T,I), mask (B,T) uint8, y (B,T,U), the rest (B,U) or None.
+
+        x and y may have any strides on their first two axes.
+        """
         cdef flstm_call call
         cdef ptrdiff_t e = self.element
         call.batch, call.steps = x.shape[0], x.shape[1]
         call.x, call.x_batch, call.x_step = cnp.PyArray_DATA(x), x.strides[0] // e, x.strides[1] // e
         call.h0, call.c0, call.h, call.c = data_or_null(h0), data_or_null(c0), data_or_null(h), data_or_null(c)
         call.last, call.y = data_or_null(last), data_or_null(y)
-        call.y_batch, call.y_step = call.steps * self.units, self.units
+        call.y_batch = call.y_step = 0
+        if y is not None:
+            call.y_batch, call.y_step = y.strides[0] // e, y.strides[1] // e
         call.mask = <const uint8_t *>data_or_null(mask)
         call.mask_batch = call.mask_step = 0
         if mask is not None:

@@ -35,7 +35,7 @@ def run(capsys, *arguments):
 
 def command(*arguments, **options):
     options = {"capture_output": True, "text": True, "timeout": 60} | options
-    return subprocess.run([sys.executable, "-W", "error", "-m", "fastlstm", *map(str, arguments)], **options)
+    return subprocess.run([sys.executable, "-P", "-W", "error", "-m", "fastlstm", *map(str, arguments)], **options)
 
 
 def refused(result, code, pattern):
@@ -100,7 +100,7 @@ def test_help_imports_no_more_than_the_package_itself():
         "import sys, fastlstm.cli; fastlstm.cli.main(['--help'])\n"
         "assert not {'pyfive', 'matplotlib', 'fastlstm.demo'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True)
 
 
 def test_info_prints_the_configuration(capsys, monkeypatch):
@@ -219,10 +219,10 @@ def test_demo_does_without_a_picture_that_nobody_asked_for(capsys, here):
 def test_demo_runs_without_matplotlib(capsys, monkeypatch, here):
     real = builtins.__import__
 
-    def without(name, *rest):
+    def without(name, *rest, **options):
         if name.startswith("matplotlib"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        return real(name, *rest)
+        return real(name, *rest, **options)
 
     monkeypatch.setattr(builtins, "__import__", without)
     code, out, err = run(capsys, "demo")
@@ -451,7 +451,7 @@ def test_ctrl_c_ends_a_long_prediction_and_leaves_no_file(here):
     Sequential([InputLayer((None, 2)), LSTM(4), Dense(3)]).save("m.npz")
     np.lib.format.open_memmap("long.npy", "w+", "f4", (1, 30_000_000, 2))  # zeros that take no room on disk
     process = subprocess.Popen(
-        [sys.executable, "-m", "fastlstm", "predict", "m.npz", "long.npy", "-o", "y.npy"],
+        [sys.executable, "-P", "-m", "fastlstm", "predict", "m.npz", "long.npy", "-o", "y.npy"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

@@ -166,7 +166,7 @@ def test_import_leaves_the_environment():
         "import fastlstm\n"
         "print(before, get())"
     )
-    printed = subprocess.check_output([sys.executable, "-c", script, helper_path()], text=True)
+    printed = subprocess.check_output([sys.executable, "-P", "-c", script, helper_path()], text=True)
     before, after = map(int, printed.split())
     assert before & CONTROL == after & CONTROL == USUAL & CONTROL
 

@@ -135,6 +135,14 @@ def test_an_impossible_isa_lists_those_that_run(monkeypatch):
     assert fastlstm.LSTM(3, isa="scalar").isa == "scalar"  # the argument goes first
 
 
+def test_an_isa_that_the_processor_lacks_is_refused_with_those_that_run(monkeypatch):
+    listed = [("avx512", False, True), ("avx2", True, True), ("scalar", True, False)]
+    monkeypatch.setattr("fastlstm._core.kernels", lambda: listed)
+    assert fastlstm.LSTM(3).isa == "avx2"
+    with pytest.raises(FastLSTMError, match=r"isa='avx512' needs instructions .* lacks; these run here: avx2, scalar"):
+        fastlstm.LSTM(3, isa="avx512")
+
+
 def test_weights_are_refused_whole_or_taken_whole(layer, rng):
     before = layer.get_weights()
     good = [w + 1 for w in before]

@@ -173,7 +173,7 @@ def test_files_of_keras_before_2_14_and_before_3_6_are_read(tmp_path, samples):
 def run(code, *arguments):
     """What a new interpreter prints, warnings being errors."""
     result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, *map(str, arguments)], capture_output=True, text=True
+        [sys.executable, "-P", "-W", "error", "-c", code, *map(str, arguments)], capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
     return result.stdout.split()

@@ -170,13 +170,20 @@ class LSTM(LSTMWeights):
         """As calling the layer, for a layer that is built."""
         self._refuse_training(training)
         x = self._as_sequences(sequences)
+        y = np.empty((*x.shape[:2], self.units), self.dtype) if self.return_sequences else None
+        last, h, c = self._run(x, initial_state, mask, y)
+        output = last if y is None else y
+        return (output, h, c) if self.return_state else output
+
+    def _run(
+        self, x: Array, initial_state: Any, mask: Any, y: Array | None
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        """The layer over x as the kernel reads it, its sequence into y; last output (without y) and state."""
         batch, steps = x.shape[:2]
         h0, c0 = self._initial_state(initial_state, batch)
         used = None if mask is None else self._as_mask(mask, batch, steps)
-
         shape = (batch, self.units)
-        y = np.empty((batch, steps, self.units), self.dtype) if self.return_sequences else None
-        last = None if self.return_sequences else np.empty(shape, self.dtype)
+        last = np.empty(shape, self.dtype) if y is None else None
         keep = self.return_state or self.stateful
         h, c = (np.empty(shape, self.dtype), np.empty(shape, self.dtype)) if keep else (None, None)
         # Keras zeroes an unrolled, reversed layer's sequence by the mask in its unreversed order
@@ -185,11 +192,9 @@ class LSTM(LSTMWeights):
         self._packed().run(x, h0, c0, y, last, h, c, used, self.go_backwards, zero)
         if unreversed and used is not None and y is not None:
             y[used == 0] = 0
-        if self.stateful:
-            assert h is not None and c is not None
+        if self.stateful and h is not None and c is not None:
             self._states = h.copy(), c.copy()
-        output = y if self.return_sequences else last
-        return (output, h, c) if self.return_state else output
+        return last, h, c
 
     def stream(self, batch_size: int = 1) -> Stream:
         """The layer one step at a time, from a state of zeros.

@@ -1,0 +1,250 @@
+"""Bidirectional: one LSTM forwards and one backwards over the same sequence, their outputs merged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastlstm.errors import FastLSTMError, UnsupportedLayerError
+from fastlstm.layers.base import Array, Layer, Shape
+from fastlstm.layers.lstm import LSTM
+
+_MERGES = ("concat", "sum", "mul", "ave", None)
+_SIDES = ("forward_layer", "backward_layer")
+
+
+class Bidirectional(Layer):
+    """``keras.layers.Bidirectional`` around an LSTM, at inference.
+
+    Parameters
+    ----------
+    layer : LSTM
+        Copied, by its configuration, into ``forward_layer`` and, reversed, into ``backward_layer``.
+    merge_mode : {"concat", "sum", "mul", "ave", None}
+        How the two outputs become one; None returns both.
+    weights : sequence of array_like, optional
+        First half the forward layer's, second half the backward layer's.
+    backward_layer : LSTM, optional
+        Used as it is, instead of the copy: with the other ``go_backwards``, the same ``stateful``,
+        ``return_sequences`` and ``return_state``, and any other options.
+
+    Notes
+    -----
+    As in Keras, both layers get ``zero_output_for_mask = return_sequences``, a mask is reversed with
+    its sequence, and the backward layer's sequence is turned round before it is merged.
+    """
+
+    def __init__(
+        self,
+        layer: LSTM,
+        merge_mode: str | None = "concat",
+        weights: Sequence[ArrayLike] | None = None,
+        backward_layer: LSTM | None = None,
+        **base: Any,
+    ) -> None:
+        super().__init__(**base)
+        for argument, given in (("layer", layer), ("backward_layer", backward_layer)):
+            if not isinstance(given, LSTM) and (given is not None or argument == "layer"):
+                raise FastLSTMError(f"{self._who}: {argument} is {given!r}; expected a fastlstm.LSTM")
+        if merge_mode not in _MERGES:
+            raise FastLSTMError(f"{self._who}: merge_mode is {merge_mode!r}; expected one of {_MERGES}")
+        self.forward_layer = _copy(layer, "forward_")
+        self.backward_layer = backward_layer or _copy(layer, "backward_", go_backwards=True)
+        self._check_sides()
+        for side in (self.forward_layer, self.backward_layer):
+            side.zero_output_for_mask = side.return_sequences
+        self.merge_mode = merge_mode
+        self._given_weights = weights
+        self.return_sequences, self.return_state = layer.return_sequences, layer.return_state
+        self.stateful = layer.stateful
+
+    @property
+    def _who(self) -> str:
+        return f"Bidirectional {self.name!r}"
+
+    def _check_sides(self) -> None:
+        forward, backward = self.forward_layer, self.backward_layer
+        if forward.go_backwards == backward.go_backwards:
+            raise FastLSTMError(f"{self._who}: both layers have go_backwards={forward.go_backwards}; expected unlike")
+        for option in ("stateful", "return_sequences", "return_state"):
+            one, other = getattr(forward, option), getattr(backward, option)
+            if one != other:
+                raise FastLSTMError(f"{self._who}: {option} is {one} forward and {other} backward; expected the same")
+
+    # -- shapes and weights -------------------------------------------------------------------------
+
+    def weight_shapes(self, input_shape: Shape) -> dict[str, tuple[int, ...]]:
+        """The forward layer's weights, then the backward layer's."""
+        return {
+            f"{side}/{name}": shape
+            for side in _SIDES
+            for name, shape in getattr(self, side).weight_shapes(input_shape).items()
+        }
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        if self._given_weights is not None:
+            self.set_weights(self._given_weights)
+
+    def _initial_weight(self, name: str, shape: tuple[int, ...]) -> ArrayLike:
+        side, own = name.split("/")
+        layer: LSTM = getattr(self, side)
+        return layer._weights[own] if layer.built else layer._initial_weight(own, shape)
+
+    def _input_shape_from(self, arrays: list[Array]) -> Shape | None:
+        return self.forward_layer._input_shape_from(arrays)
+
+    def _store(self, weights: dict[str, Array]) -> None:
+        super()._store(weights)
+        for side in _SIDES:
+            own = {name.split("/")[1]: w for name, w in weights.items() if name.startswith(f"{side}/")}
+            getattr(self, side)._store(own)
+
+    def _mark_built(self, input_shape: Shape) -> None:
+        super()._mark_built(input_shape)
+        for side in _SIDES:
+            getattr(self, side)._mark_built(input_shape)
+
+    def compute_output_shape(self, input_shape: Shape) -> Any:
+        """The merged output's shape (two with merge_mode None), followed by the states' with return_state."""
+        sides = [getattr(self, side).compute_output_shape(input_shape) for side in _SIDES]
+        outputs = [shape[0] if self.return_state else shape for shape in sides]
+        states = sides[0][1:] + sides[1][1:] if self.return_state else ()
+        if self.merge_mode is None:
+            return (*outputs, *states)
+        width = sum(o[-1] for o in outputs) if self.merge_mode == "concat" else outputs[0][-1]
+        merged = (*outputs[0][:-1], width)
+        return (merged, *states) if self.return_state else merged
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """The mask itself for a sequence output, None for the states and for a last output."""
+        output = mask if self.return_sequences else None
+        outputs = [output, output] if self.merge_mode is None else [output]
+        states = [None] * 4 if self.return_state else []
+        return [*outputs, *states] if len(outputs) + len(states) > 1 else output
+
+    # -- configuration --------------------------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        sides = (self.forward_layer, self.backward_layer)
+        forward, backward = (
+            {"module": "keras.layers", "class_name": "LSTM", "config": side.get_config(), "registered_name": None}
+            for side in sides
+        )
+        return {**super().get_config(), "merge_mode": self.merge_mode, "layer": forward, "backward_layer": backward}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Layer:
+        """A new, unbuilt layer from :meth:`get_config`'s result, ours or Keras's."""
+        config = dict(config)
+        for argument in ("layer", "backward_layer"):
+            node = config.get(argument)
+            if node is None:
+                continue
+            found = node.get("class_name") if isinstance(node, dict) else node
+            if found != "LSTM" or not isinstance(node.get("config"), dict):
+                raise UnsupportedLayerError(
+                    f"Bidirectional {config.get('name')!r}: {argument} is a {found!r}; only LSTM is computed"
+                )
+            config[argument] = LSTM.from_config(node["config"])
+        return cls(**config)
+
+    # -- state of a stateful layer ----------------------------------------------------------------------
+
+    def reset_state(self) -> None:
+        """Set both layers' states to zeros."""
+        self.forward_layer.reset_state()
+        self.backward_layer.reset_state()
+
+    reset_states = reset_state
+
+    # -- running ----------------------------------------------------------------------------------------
+
+    def __call__(  # type: ignore[override]
+        self,
+        sequences: ArrayLike,
+        initial_state: Sequence[ArrayLike] | None = None,
+        mask: ArrayLike | None = None,
+        training: bool = False,
+    ) -> Any:
+        """Run both layers over a batch of sequences.
+
+        Parameters
+        ----------
+        sequences : array_like, shape (batch, steps, features)
+        initial_state : sequence of four array_like, optional
+            ``[forward h, forward c, backward h, backward c]``, each (batch, units).
+        mask : array_like, shape (batch, steps), optional
+        training : bool
+            As for :class:`LSTM`.
+
+        Returns
+        -------
+        ndarray or tuple
+            The merged output, or both with merge_mode None; then forward h, c and backward h, c with
+            return_state. Its sequence axis runs with the input's.
+        """
+        if not self.built:
+            self.build(np.shape(sequences))
+        return self.call(sequences, initial_state, mask, training)
+
+    def call(
+        self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
+    ) -> Any:
+        """As calling the layer, for a layer that is built."""
+        forward, backward = self.forward_layer, self.backward_layer
+        for side in (forward, backward):
+            side._refuse_training(training)
+        given = (None, None) if initial_state is None else self._halves(initial_state)
+        x = forward._as_sequences(sequences)
+        shape = x.shape[:2] if self.return_sequences else x.shape[:1]
+        widths = (forward.units, backward.units)
+        if self.merge_mode == "concat":  # the kernels write both halves where they belong
+            whole = np.empty((*shape, sum(widths)), self.dtype)
+            parts = [whole[..., : widths[0]], whole[..., widths[0] :]]
+        else:
+            parts = [np.empty((*shape, width), self.dtype) for width in widths]
+        states: list[Array | None] = []
+        for side, state, part in zip((forward, backward), given, parts, strict=True):
+            if self.return_sequences:
+                turned = part if side is forward else part[:, ::-1]
+                _, h, c = side._run(x, state, mask, turned)
+            else:
+                last, h, c = side._run(x, state, mask, None)
+                part[...] = last
+            states += [h, c]
+        outputs = parts if self.merge_mode is None else [whole if self.merge_mode == "concat" else self._merged(*parts)]
+        if self.return_state:
+            return (*outputs, *states)
+        return tuple(outputs) if self.merge_mode is None else outputs[0]
+
+    def _halves(self, initial_state: Any) -> tuple[Any, Any]:
+        state = list(initial_state)
+        if len(state) != 4:
+            raise FastLSTMError(
+                f"{self._who}: initial_state has {len(state)} arrays; expected four: forward h, c, backward h, c"
+            )
+        return state[:2], state[2:]
+
+    def _merged(self, y: Array, y_rev: Array) -> Array:
+        if y.shape != y_rev.shape:
+            raise FastLSTMError(
+                f"{self._who}: merge_mode {self.merge_mode!r} needs equal units; "
+                f"found {y.shape[-1]} forward and {y_rev.shape[-1]} backward"
+            )
+        if self.merge_mode == "mul":
+            y *= y_rev
+            return y
+        y += y_rev
+        if self.merge_mode == "ave":
+            y /= 2
+        return y
+
+
+def _copy(layer: LSTM, prefix: str, **changes: Any) -> LSTM:
+    """A fresh layer of the same configuration and kernel, named as Keras names it."""
+    config = {**layer.get_config(), **changes, "name": prefix + layer.name.removeprefix(prefix)}
+    return LSTM(**config, isa=layer.isa, reproducible=layer.reproducible)
