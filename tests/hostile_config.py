@@ -30,7 +30,6 @@ def architecture_cases() -> Iterator[tuple[str, bytes]]:
         changed(lambda _, ls: ls.extend([node("Dropout", name="d", rate=0.1)] * 2000)),
     )
     for name in (
-        "Bidirectional",
         "GRU",
         "TimeDistributed",
         "Lambda",
@@ -39,6 +38,20 @@ def architecture_cases() -> Iterator[tuple[str, bytes]]:
         "RNN",
     ):
         yield f"layer-class-{name}", changed(lambda _, ls, n=name: ls[1].update(class_name=n))
+    inner = node("LSTM", name="inner", units=3)
+    for i, change in enumerate(
+        (
+            {"class_name": "GRU"}, {"class_name": "Lambda"}, {"module": "os"}, {"registered_name": "mine>LSTM"},
+            {"config": None}, {"config": {"units": 2**40}}, {"config": {"units": True}},
+            {"config": {"units": 3, "x": 1}},
+            {"class_name": "Bidirectional", "config": {"name": "b", "layer": inner}},
+        )
+    ):  # fmt: skip
+        wrapped = node("Bidirectional", name="b", layer={**inner, **change})
+        yield f"bidirectional-inner-{i}", changed(lambda _, ls, w=wrapped: ls.insert(1, w))
+    for i, change in enumerate(({"layer": None}, {"layer": 3}, {}, {"layer": inner, "merge_mode": "max"})):
+        wrapped = node("Bidirectional", name="b", **change)
+        yield f"bidirectional-{i}", changed(lambda _, ls, w=wrapped: ls.insert(1, w))
     for i, name in enumerate(
         ("os.system", "__import__", "builtins.eval", "", "LSTM\0", ["LSTM"], None, True)
     ):

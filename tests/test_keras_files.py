@@ -65,6 +65,13 @@ MODELS = {
         L.Dense(2, kernel_initializer=k.initializers.RandomNormal(stddev=2.0), name="out.put-1"),
     ],
     "frozen": lambda k, L: [k.Input((7, 3)), L.LSTM(5, trainable=False), L.Dense(2)],
+    "both-ways": lambda k, L: [
+        k.Input((9,), dtype="int32"),
+        L.Embedding(20, 6, mask_zero=True),
+        L.Bidirectional(L.LSTM(5, return_sequences=True, dropout=0.2), merge_mode="ave"),
+        L.Bidirectional(L.LSTM(4, use_bias=False), backward_layer=L.LSTM(4, activation="relu", go_backwards=True)),
+        L.Dense(2),
+    ],
     "dense-only": lambda k, L: [k.Input((3,)), L.Dense(4, "elu"), L.Dense(2)],
     "large": lambda k, L: [k.Input((4, 3)), L.LSTM(300), L.Dense(2)],
 }
@@ -192,7 +199,7 @@ def test_predict_takes_the_shapes_that_keras_takes(keras, shape):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda k, L: k.Sequential([k.Input((4, 3)), L.Bidirectional(L.LSTM(2))]), "Bidirectional"),
+        (lambda k, L: k.Sequential([k.Input((4, 3)), L.Bidirectional(L.GRU(2))]), "GRU"),
         (lambda k, L: k.Sequential([k.Input((4, 3)), L.GRU(2)]), "GRU"),
         (lambda k, L: k.Model(x := k.Input((4, 3)), L.LSTM(2)(x)), "Functional"),
         (lambda k, L: k.Sequential([k.Input((4, 3)), L.LSTM(2, dtype="mixed_float16")]), "mixed_float16"),

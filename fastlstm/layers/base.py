@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastlstm.errors import FastLSTMError
+from fastlstm.errors import FastLSTMError, UnsupportedLayerError
 
 Array = NDArray[Any]
 Shape = tuple[int | None, ...]
@@ -51,6 +51,34 @@ def resolve_dtype(dtype: Any, who: str) -> str:
             f"{who}: dtype is {name!r}; fastlstm computes in 'float32' or 'float64': choose one of these"
         )
     return str(name)
+
+
+def keras_class(node: Any, who: str) -> str:
+    """The class that a saved layer node names, if it is one of Keras's own; it is never looked up.
+
+    Parameters
+    ----------
+    node : object
+        ``{"module", "class_name", "config", "registered_name", ...}``, as Keras writes it.
+    who : str
+        Named in errors.
+
+    Raises
+    ------
+    FastLSTMError
+        Not such a node.
+    UnsupportedLayerError
+        A class from elsewhere, or registered by the model's author.
+    """
+    if not isinstance(node, dict) or not isinstance(node.get("config"), dict):
+        raise FastLSTMError(f"{who} is {type(node).__name__} without a config; expected a saved layer")
+    name, module, registered = node.get("class_name"), node.get("module"), node.get("registered_name")
+    own = module is None or module == "keras" or str(module).startswith("keras.")
+    if not isinstance(name, str) or not own or registered not in (None, name):
+        raise UnsupportedLayerError(
+            f"{who} is a {registered or name!r} from {module or 'keras'!r}, not a layer of Keras's own"
+        )
+    return name
 
 
 class Layer:

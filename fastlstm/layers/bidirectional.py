@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastlstm.errors import FastLSTMError, UnsupportedLayerError
-from fastlstm.layers.base import Array, Layer, Shape
+from fastlstm.layers.base import Array, Layer, Shape, keras_class
 from fastlstm.layers.lstm import LSTM
 
 _MERGES = ("concat", "sum", "mul", "ave", None)
@@ -144,11 +144,10 @@ class Bidirectional(Layer):
             node = config.get(argument)
             if node is None:
                 continue
-            found = node.get("class_name") if isinstance(node, dict) else node
-            if found != "LSTM" or not isinstance(node.get("config"), dict):
-                raise UnsupportedLayerError(
-                    f"Bidirectional {config.get('name')!r}: {argument} is a {found!r}; only LSTM is computed"
-                )
+            who = f"Bidirectional {config.get('name')!r}: {argument}"
+            found = keras_class(node, who)
+            if found != "LSTM":
+                raise UnsupportedLayerError(f"{who} is a {found!r}; fastlstm computes only LSTM in both directions")
             config[argument] = LSTM.from_config(node["config"])
         return cls(**config)
 

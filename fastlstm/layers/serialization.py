@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fastlstm.errors import FastLSTMError, UnsupportedLayerError
-from fastlstm.layers.base import Layer, Shape
+from fastlstm.layers.base import Layer, Shape, keras_class
+from fastlstm.layers.bidirectional import Bidirectional
 from fastlstm.layers.core import Activation, Dense, InputLayer
 from fastlstm.layers.embedding import Embedding
 from fastlstm.layers.lstm import LSTM
@@ -13,7 +14,7 @@ from fastlstm.layers.regularization import Dropout
 
 #: Every class that a configuration may name. Nothing else is ever looked up.
 LAYERS: dict[str, type[Layer]] = {
-    cls.__name__: cls for cls in (InputLayer, LSTM, Dense, Embedding, Dropout, Activation)
+    cls.__name__: cls for cls in (InputLayer, LSTM, Bidirectional, Dense, Embedding, Dropout, Activation)
 }
 
 
@@ -32,19 +33,16 @@ def layer_from_config(node: dict[str, Any]) -> Layer:
     FastLSTMError
         The configuration is not one that the class takes.
     """
-    class_name, config = node.get("class_name"), node.get("config")
-    if not isinstance(config, dict):
-        raise FastLSTMError(f"layer {class_name!r}: config is a {type(config).__name__}; expected an object")
-    who = f"layer {config.get('name')!r}"
-    module, registered = node.get("module"), node.get("registered_name")
-    own = module is None or module == "keras" or str(module).startswith("keras.")
-    if class_name not in LAYERS or not own or registered not in (None, class_name):
+    config = node.get("config")
+    who = f"layer {config.get('name')!r}" if isinstance(config, dict) else f"layer {node.get('class_name')!r}"
+    class_name = keras_class(node, who)
+    if class_name not in LAYERS:
         raise UnsupportedLayerError(
-            f"{who} is a {registered or class_name!r} from {module or 'keras'!r}; fastlstm computes Keras's "
-            f"{', '.join(LAYERS)}: run this layer outside the model, or replace it by these"
+            f"{who} is a {class_name!r}; fastlstm computes Keras's {', '.join(LAYERS)}: "
+            "run this layer outside the model, or replace it by these"
         )
     try:
-        return LAYERS[class_name].from_config(config)
+        return LAYERS[class_name].from_config(node["config"])
     except TypeError as error:
         raise FastLSTMError(f"{who}: {class_name} cannot be made from its config: {error}") from None
 

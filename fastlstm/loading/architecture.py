@@ -151,6 +151,10 @@ def _check_config(config: dict[str, Any], who: str) -> None:
     for key in ("batch_shape", "batch_input_shape"):
         if key in config:
             _shape(config[key], f"{who}: {key}")
+    for key in ("layer", "backward_layer"):  # inside a Bidirectional
+        node = config.get(key)
+        if isinstance(node, dict) and isinstance(node.get("config"), dict):
+            _check_config(node["config"], f"{who}: {key}")
     dtype = config.get("dtype")
     if isinstance(dtype, dict):
         policy = dtype.get("config")

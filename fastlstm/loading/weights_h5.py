@@ -18,8 +18,11 @@ from fastlstm.layers.base import Array, snake_case
 from fastlstm.loading.architecture import Slot
 from fastlstm.loading.jsonrules import shown
 
-#: Where in its group each class keeps its variables; ``vars`` if not listed.
-_PLACES = {"LSTM": ("cell", "vars")}
+#: Where in its group each class keeps its variables, one place after the other; ``vars`` if not listed.
+_PLACES = {
+    "LSTM": (("cell", "vars"),),
+    "Bidirectional": (("forward_layer", "cell", "vars"), ("backward_layer", "cell", "vars")),
+}
 _ROOTS = ("layers", "_layer_checkpoint_dependencies")  # since Keras 2.14; in 2.12 and 2.13
 
 # Types of header messages (HDF5 file format, IV.A.2).
@@ -203,23 +206,38 @@ def _layer(file: _File, slot: Slot, address: int | None, path: str) -> list[Arra
     who = f"layer {shown(slot.layer.name)}: {path}"
     if address is None:
         raise ModelFileError(f"weights: {who} is missing")
-    group: DataObjects | None = file.object(address, who)
+    group = file.object(address, who)
     own = file.child(group, "vars", who)
     name = None if own is None else file.name_attribute(own, f"{who}/vars")
     if name not in (None, slot.layer.name):
         raise ModelFileError(
             f"weights: {path} is for a layer named {shown(name)}; expected {shown(slot.layer.name)}"
         )
-    for part in _PLACES.get(type(slot.layer).__name__, ("vars",)):
-        group, who = file.child(group, part, who), f"{who}/{part}"
-        if group is None:
+    places = _PLACES.get(type(slot.layer).__name__, (("vars",),))
+    arrays: list[Array] = []
+    for place in places:
+        shapes = slot.weights
+        if len(places) > 1:  # a layer of layers names its weights by the place they are in
+            shapes = {name: shape for name, shape in shapes.items() if name.startswith(f"{place[0]}/")}
+        arrays += _variables(file, group, place, shapes, slot.layer.dtype, who)
+    return arrays
+
+
+def _variables(
+    file: _File, group: DataObjects, place: tuple[str, ...], shapes: dict[str, tuple[int, ...]], dtype: str, who: str
+) -> list[Array]:
+    """The arrays ``0, 1, ...`` of one place in a layer's group, exactly as many as expected."""
+    for part in place:
+        inner, who = file.child(group, part, who), f"{who}/{part}"
+        if inner is None:
             raise ModelFileError(f"weights: {who} is missing")
+        group = inner
     links = file.children(group, who)
-    if sorted(links) != sorted(str(i) for i in range(len(slot.weights))):
+    if sorted(links) != sorted(str(i) for i in range(len(shapes))):
         raise ModelFileError(
-            f"weights: {who} holds {shown(sorted(links))}; expected {len(slot.weights)} arrays: 0, 1, ..."
+            f"weights: {who} holds {shown(sorted(links))}; expected {len(shapes)} arrays: 0, 1, ..."
         )
     return [
-        file.array(links[str(i)], shape, slot.layer.dtype, f"{who}/{i} ({weight})")
-        for i, (weight, shape) in enumerate(slot.weights.items())
+        file.array(links[str(i)], shape, dtype, f"{who}/{i} ({weight})")
+        for i, (weight, shape) in enumerate(shapes.items())
     ]
