@@ -8,13 +8,14 @@
  * inputs and one vector of weights: what fits, and enough chains to hide a multiply-add's latency. */
 #if V_REGS == 32
 #define TILE_ROWS 6
-#define TILE_VECTORS 4
-static const unsigned char tile_vectors[TILE_ROWS + 1] = {0, 4, 2, 2, 1, 1, 1};
+static const unsigned char tile_vectors[TILE_ROWS + 1] = {0, 2, 2, 2, 1, 1, 1};
 #else
 #define TILE_ROWS 3
-#define TILE_VECTORS 3
 static const unsigned char tile_vectors[TILE_ROWS + 1] = {0, 3, 1, 1};
 #endif
+/* One row takes up to so many vectors at once where that is all of them; of more, the fewer above go
+ * together, so that a sweep that turns round finds more of the last one in the cache. */
+#define TILE_VECTORS 3
 
 /* c' = sigmoid(f) c + sigmoid(i) tanh(g), h' = sigmoid(o) tanh(c'), with three divisions instead of
  * five: a product of two fractions is one fraction. */
@@ -128,7 +129,6 @@ static void run_tile(size_t rows, size_t vectors, const flstm_weights *w, const 
     TILE(2, 1);
     TILE(3, 1);
 #if V_REGS == 32
-    TILE(1, 4);
     TILE(2, 2);
     TILE(3, 2);
     TILE(4, 1);
@@ -151,7 +151,8 @@ static void sweep(const flstm_weights *w, const flstm_sweep *s)
     step at = {s->init, s->x, s->h, s->h_next, s->c, s->y, s->z};
     const size_t row_tiles = (s->rows + TILE_ROWS - 1) / TILE_ROWS;
     const size_t most_rows = (s->rows + row_tiles - 1) / row_tiles;
-    const size_t widest = tile_vectors[most_rows], groups = (w->vectors + widest - 1) / widest;
+    const size_t widest = most_rows == 1 && w->vectors <= TILE_VECTORS ? TILE_VECTORS : tile_vectors[most_rows];
+    const size_t groups = (w->vectors + widest - 1) / widest;
 
     for (size_t t = 0; t < s->steps; t++) {
         for (size_t n = 0; n < groups; n++) {

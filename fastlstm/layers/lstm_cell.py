@@ -61,6 +61,7 @@ class LSTMWeights(Layer):
         self.implementation = implementation
         self.dropout = min(1.0, max(0.0, dropout))
         self.recurrent_dropout = min(1.0, max(0.0, recurrent_dropout))
+        self._real = np.dtype(self.dtype)
         self.isa = choose_isa(isa, reproducible)
         self.reproducible = reproducible
         self._plan: _core.Plan | None = None
@@ -207,13 +208,13 @@ class LSTMCell(LSTMWeights):
     def call(self, inputs: Any, states: Any = None, training: bool = False) -> Any:  # type: ignore[override]
         """The step itself; see ``__call__``."""
         self._refuse_training(training)
-        x = as_float(inputs, self.dtype, f"LSTMCell {self.name!r}: inputs")
+        x = as_float(inputs, self._real, f"LSTMCell {self.name!r}: inputs")
         if x.ndim != 2 or x.shape[1] != self.kernel.shape[0]:
             raise FastLSTMError(
                 f"LSTMCell {self.name!r}: inputs has shape {x.shape}; expected (batch, {self.kernel.shape[0]})"
             )
         who = f"LSTMCell {self.name!r}: states"
-        h0, c0 = as_state(states, len(x), self.units, np.dtype(self.dtype), who)
+        h0, c0 = as_state(states, len(x), self.units, self._real, who)
         h, c = np.empty_like(h0), np.empty_like(c0)
         x = np.ascontiguousarray(x)[:, None, :]
         self._packed().run(x, h0, c0, None, None, h, c, None, False, False)
