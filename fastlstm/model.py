@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike
 from fastlstm.base_model import BaseModel, has_several
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.base import Array, Layer, Shape, auto_name
-from fastlstm.layers.core import InputLayer
+from fastlstm.layers.core import InputLayer, positive
 from fastlstm.layers.serialization import layer_from_config, layer_to_config
+from fastlstm.model_stream import ModelStream
 
 _building = threading.RLock()  # one for all models: a model then holds nothing that cannot be copied
 
@@ -137,6 +138,31 @@ class Sequential(BaseModel):
         if training:
             raise FastLSTMError(f"{self._who}: fastlstm runs trained models; training must be False")
         return self._run(self._fitted(inputs), None if mask is None else np.asarray(mask, dtype=bool))
+
+    def stream(self, batch_size: int = 1) -> ModelStream:
+        """The model one step at a time, from states of zeros.
+
+        Parameters
+        ----------
+        batch_size : int
+            Rows that advance together.
+
+        Returns
+        -------
+        ModelStream
+            ``step(x, out=None)``, ``run(block, out=None)``, ``state``, ``reset()``, ``copy()``.
+
+        Raises
+        ------
+        UnsupportedLayerError
+            A layer needs the end of the sequence first (Bidirectional) or returns its states.
+        """
+        if not self.built:
+            raise FastLSTMError(f"{self._who}: stream needs weights; build the model first")
+        size = positive(batch_size, f"{self._who}: stream: batch_size")
+        last = self._shapes[-1]
+        width = last[-1] if not has_several(last) else 0  # several outputs are refused there
+        return ModelStream(self.layers, self._dtype, len(self._shapes[0]), width, size)
 
     def _run(self, inputs: Array, mask: Array | None) -> Any:
         x: Any = inputs
