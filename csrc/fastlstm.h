@@ -101,6 +101,22 @@ flstm_status flstm_stream_run(const flstm_plan *plan, void *stream, size_t batch
                               const void *x, ptrdiff_t x_batch, ptrdiff_t x_step,
                               void *y, ptrdiff_t y_batch, ptrdiff_t y_step);
 
+/* ---- dense layers -------------------------------------------------------------------------------- */
+
+/* y = activation(x W + b), packed once; immutable, shared freely between threads. A row's result does
+ * not depend on the rows beside it. */
+typedef struct flstm_dense flstm_dense;
+
+/* config->units outputs; recurrent_activation is not used. kernel [I,N], bias [N] or NULL: contiguous,
+ * copied. As flstm_plan_create. */
+flstm_status flstm_dense_create(flstm_dense **dense, const flstm_config *config, const void *kernel,
+                                const void *bias);
+void flstm_dense_destroy(flstm_dense *dense); /* NULL is allowed */
+size_t flstm_dense_workspace_size(const flstm_dense *dense, size_t rows);
+/* x: rows x_row elements apart, each contiguous; y [rows,N] contiguous. workspace aligned to 64. */
+flstm_status flstm_dense_run(const flstm_dense *dense, size_t rows, const void *x, ptrdiff_t x_row, void *y,
+                             void *workspace);
+
 /* ---- activations by themselves ------------------------------------------------------------------ */
 
 const char *flstm_activation_name(flstm_activation activation);

@@ -64,18 +64,21 @@ const flstm_kernel *flstm_choose_kernel(flstm_dtype dtype, const char *isa, int 
 
 /* ---- packing --------------------------------------------------------------------------------- */
 
-/* source [rows, 4, units] -> [vectors, rows, 4, lanes]; the destination is zeroed already. */
-static void pack(const flstm_plan *plan, size_t rows, const void *source, void *destination)
+/* source [rows, columns] -> [vectors, rows, 4, lanes]: column g * units + u is gate g of unit u. What
+ * the columns do not fill stays zero, as the destination is. */
+static void pack(const flstm_plan *plan, size_t rows, size_t columns, const void *source, void *destination)
 {
     const flstm_weights *w = &plan->weights;
     const size_t lanes = plan->kernel->lanes, e = plan->element;
     const char *from = source;
     char *to = destination;
     for (size_t first = 0; first < w->units; first += lanes) {
-        const size_t real = w->units - first < lanes ? w->units - first : lanes;
+        const size_t width = w->units - first < lanes ? w->units - first : lanes;
         for (size_t k = 0; k < rows; k++)
-            for (size_t g = 0; g < 4; g++, to += lanes * e)
-                memcpy(to, from + ((k * 4 + g) * w->units + first) * e, real * e);
+            for (size_t g = 0; g < 4; g++, to += lanes * e) {
+                const size_t column = g * w->units + first, left = column < columns ? columns - column : 0;
+                memcpy(to, from + (k * columns + (left ? column : 0)) * e, (left < width ? left : width) * e);
+            }
     }
 }
 
@@ -107,20 +110,12 @@ static size_t align64(size_t n)
     return (n + 63) / 64 * 64;
 }
 
-flstm_status flstm_plan_create(flstm_plan **result, const flstm_config *config, const void *kernel,
-                               const void *recurrent_kernel, const void *bias)
+flstm_status flstm_pack_plan(flstm_plan **result, const flstm_config *config, size_t units, size_t columns,
+                             const void *kernel, const void *recurrent_kernel, const void *bias)
 {
-    if (!result)
-        return FLSTM_ERR_ARGUMENT;
-    *result = NULL;
-    if (!config || !kernel || !recurrent_kernel || config->features == 0 || config->units == 0
-        || (config->dtype != FLSTM_F32 && config->dtype != FLSTM_F64)
-        || (unsigned)config->activation >= FLSTM_ACT_COUNT
-        || (unsigned)config->recurrent_activation >= FLSTM_ACT_COUNT)
-        return FLSTM_ERR_ARGUMENT;
-
     flstm_plan plan = {.dtype = config->dtype,
                        .element = config->dtype == FLSTM_F32 ? sizeof(float) : sizeof(double),
+                       .columns = columns,
                        .activation = config->activation,
                        .recurrent_activation = config->recurrent_activation};
     plan.kernel = flstm_choose_kernel(config->dtype, config->isa, config->reproducible, &plan.isa);
@@ -131,17 +126,15 @@ flstm_status flstm_plan_create(flstm_plan **result, const flstm_config *config, 
     flstm_weights *w = &plan.weights;
     const size_t lanes = plan.kernel->lanes;
     size_t row, kernel_bytes, recurrent_bytes;
-    if (config->units > SIZE_MAX / 64)
-        return FLSTM_ERR_SIZE;
     w->features = config->features;
-    w->units = config->units;
-    w->vectors = (w->units + lanes - 1) / lanes;
-    w->padded = w->vectors * lanes;
+    w->units = units;
+    w->vectors = (units - 1) / lanes + 1;
     /* an eighth of the address range each: no sum or stride below can overflow */
-    if (!multiply(w->padded, 4 * plan.element, &row) || !multiply(row, w->features, &kernel_bytes)
-        || !multiply(row, w->units, &recurrent_bytes) || kernel_bytes > SIZE_MAX / 8
+    if (!multiply(w->vectors, lanes * 4 * plan.element, &row) || !multiply(row, w->features, &kernel_bytes)
+        || !multiply(row, recurrent_kernel ? units : 0, &recurrent_bytes) || kernel_bytes > SIZE_MAX / 8
         || recurrent_bytes > SIZE_MAX / 8)
         return FLSTM_ERR_SIZE;
+    w->padded = w->vectors * lanes;
 
     const size_t bias_at = align64(sizeof plan), kernel_at = bias_at + align64(row);
     const size_t recurrent_at = kernel_at + align64(kernel_bytes);
@@ -151,14 +144,38 @@ flstm_status flstm_plan_create(flstm_plan **result, const flstm_config *config, 
     w->bias = memory + bias_at;
     w->kernel = memory + kernel_at;
     w->recurrent_kernel = memory + recurrent_at;
-    for (size_t g = 0; bias && g < 4; g++)
-        memcpy(memory + bias_at + g * w->padded * plan.element,
-               (const char *)bias + g * w->units * plan.element, w->units * plan.element);
-    pack(&plan, w->features, kernel, memory + kernel_at);
-    pack(&plan, w->units, recurrent_kernel, memory + recurrent_at);
+    for (size_t g = 0; bias && g < 4 && g * units < columns; g++) {
+        const size_t left = columns - g * units;
+        memcpy(memory + bias_at + g * w->padded * plan.element, (const char *)bias + g * units * plan.element,
+               (left < units ? left : units) * plan.element);
+    }
+    pack(&plan, w->features, columns, kernel, memory + kernel_at);
+    if (recurrent_kernel)
+        pack(&plan, units, columns, recurrent_kernel, memory + recurrent_at);
     memcpy(memory, &plan, sizeof plan);
     *result = (flstm_plan *)memory;
     return FLSTM_OK;
+}
+
+int flstm_config_valid(const flstm_config *config)
+{
+    return config && config->features > 0 && config->units > 0
+           && (config->dtype == FLSTM_F32 || config->dtype == FLSTM_F64)
+           && (unsigned)config->activation < FLSTM_ACT_COUNT
+           && (unsigned)config->recurrent_activation < FLSTM_ACT_COUNT;
+}
+
+flstm_status flstm_plan_create(flstm_plan **result, const flstm_config *config, const void *kernel,
+                               const void *recurrent_kernel, const void *bias)
+{
+    if (!result)
+        return FLSTM_ERR_ARGUMENT;
+    *result = NULL;
+    if (!flstm_config_valid(config) || !kernel || !recurrent_kernel)
+        return FLSTM_ERR_ARGUMENT;
+    if (config->units > SIZE_MAX / 64)
+        return FLSTM_ERR_SIZE;
+    return flstm_pack_plan(result, config, config->units, 4 * config->units, kernel, recurrent_kernel, bias);
 }
 
 void flstm_plan_destroy(flstm_plan *plan)

@@ -11,10 +11,17 @@ struct flstm_plan {
     const char *isa;
     flstm_dtype dtype;
     size_t element;  /* bytes */
+    size_t columns;  /* of the weight matrices: 4 * units, or a dense layer's outputs */
     flstm_activation activation, recurrent_activation;
     int fused_cell;  /* tanh and sigmoid: the kernel's own cell update applies */
     size_t bytes;
 };
+
+int flstm_config_valid(const flstm_config *config);
+
+/* Packs weights of `columns` columns as four gates of `units` units; recurrent_kernel may be NULL. */
+flstm_status flstm_pack_plan(flstm_plan **result, const flstm_config *config, size_t units, size_t columns,
+                             const void *kernel, const void *recurrent_kernel, const void *bias);
 
 /* The best kernel that runs here, or the one named; NULL if there is none. */
 const flstm_kernel *flstm_choose_kernel(flstm_dtype dtype, const char *isa, int reproducible, const char **name);

@@ -9,24 +9,27 @@ enum {
     POLL_WORK = 1 << 24  /* multiply-adds between two polls: a few milliseconds */
 };
 
+void flstm_products(const flstm_plan *plan, size_t rows, const char *x, ptrdiff_t x_row, char *z, ptrdiff_t z_row)
+{
+    for (size_t first = 0; first < plan->weights.features; first += FEATURE_BLOCK) {
+        const size_t left = plan->weights.features - first;
+        const flstm_sweep s = {
+            .steps = 1, .rows = rows,
+            .init = first ? z : plan->weights.bias, .init_row = first ? z_row : 0,
+            .x = x, .x_row = x_row,
+            .x_first = first, .x_count = left < FEATURE_BLOCK ? left : FEATURE_BLOCK,
+            .z = z, .z_row = z_row};
+        plan->kernel->sweep(&plan->weights, &s);
+    }
+}
+
 /* The input's share of the sums for `steps` steps, as one product with steps in the place of rows. */
 static void project(const flstm_plan *plan, const work *w, size_t steps, const char *x, ptrdiff_t x_row,
                     ptrdiff_t x_step)
 {
     const ptrdiff_t e = (ptrdiff_t)plan->element, gates = 4 * (ptrdiff_t)plan->weights.padded;
-    for (size_t r = 0; r < w->rows; r++) {
-        char *const z = w->gates + (ptrdiff_t)r * gates * e;
-        for (size_t first = 0; first < plan->weights.features; first += FEATURE_BLOCK) {
-            const size_t left = plan->weights.features - first;
-            const flstm_sweep s = {
-                .steps = 1, .rows = steps,
-                .init = first ? z : plan->weights.bias, .init_row = first ? gates * (ptrdiff_t)w->rows : 0,
-                .x = x + (ptrdiff_t)r * x_row * e, .x_row = x_step,
-                .x_first = first, .x_count = left < FEATURE_BLOCK ? left : FEATURE_BLOCK,
-                .z = z, .z_row = gates * (ptrdiff_t)w->rows};
-            plan->kernel->sweep(&plan->weights, &s);
-        }
-    }
+    for (ptrdiff_t r = 0; r < (ptrdiff_t)w->rows; r++)
+        flstm_products(plan, steps, x + r * x_row * e, x_step, w->gates + r * gates * e, gates * (ptrdiff_t)w->rows);
 }
 
 /* Cell update of one row from its sums in z, for activations that the kernel does not hold. */

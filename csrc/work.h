@@ -41,6 +41,9 @@ void flstm_swap_states(work *w);
 void flstm_fill_rows(const flstm_plan *plan, size_t rows, const char *from, char *to);
 void flstm_read_rows(const flstm_plan *plan, size_t rows, const char *from, char *to);
 
+/* z[r] = bias + x[r] W for all rows, gates side by side; strides in elements. */
+void flstm_products(const flstm_plan *plan, size_t rows, const char *x, ptrdiff_t x_row, char *z, ptrdiff_t z_row);
+
 /* Runs all steps of a block from w's state on. The floating-point environment is a run's; `caller` is
  * the one to poll in. */
 flstm_status flstm_advance(const flstm_plan *plan, work *w, const block *b, uint32_t caller);

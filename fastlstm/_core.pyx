@@ -68,6 +68,12 @@ cdef extern from "fastlstm.h" nogil:
     void flstm_stream_get(const flstm_plan *, const void *, size_t, void *, void *)
     flstm_status flstm_stream_run(
         const flstm_plan *, void *, size_t, size_t, const void *, ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, ptrdiff_t)
+    ctypedef struct flstm_dense:
+        pass
+    flstm_status flstm_dense_create(flstm_dense **, const flstm_config *, const void *, const void *)
+    void flstm_dense_destroy(flstm_dense *)
+    size_t flstm_dense_workspace_size(const flstm_dense *, size_t)
+    flstm_status flstm_dense_run(const flstm_dense *, size_t, const void *, ptrdiff_t, void *, void *)
     const char *flstm_activation_name(flstm_activation)
     flstm_status flstm_activate(flstm_dtype, flstm_activation, size_t, size_t, size_t, const void *, void *)
 
@@ -270,6 +276,64 @@ cdef class Plan:
         else:
             PyMem_RawFree(workspace)
         check(status)
+
+
+cdef class DensePlan:
+    """A dense layer's packed weights; immutable, usable from any thread. Its caller checks the arrays."""
+
+    cdef flstm_dense *dense
+    cdef readonly size_t features, units
+    cdef readonly object dtype
+    cdef int typenum
+    cdef size_t element
+
+    def __cinit__(self, cnp.ndarray kernel not None, cnp.ndarray bias, int activation, isa):
+        cdef flstm_config config
+        cdef bytes name = isa.encode()
+        config.dtype = dtype_of(kernel)
+        config.features, config.units = kernel.shape[0], kernel.shape[1]
+        config.activation = config.recurrent_activation = activation
+        config.isa, config.reproducible = name, False
+        self.features, self.units, self.dtype = config.features, config.units, kernel.dtype
+        self.typenum, self.element = cnp.PyArray_TYPE(kernel), kernel.itemsize
+        for array, size in ((kernel, self.features * self.units), (bias, self.units)):
+            if array is not None and (not cnp.PyArray_ISCARRAY_RO(array) or array.dtype != self.dtype
+                                      or int(array.size) != int(size)):
+                raise FastLSTMError("DensePlan: weights must be contiguous, native, of one dtype and of matching sizes")
+        cdef const void *k = cnp.PyArray_DATA(kernel)
+        cdef const void *b = data_or_null(bias)
+        cdef flstm_status status
+        with nogil:
+            status = flstm_dense_create(&self.dense, &config, k, b)
+        check(status)
+
+    def __dealloc__(self):
+        flstm_dense_destroy(self.dense)
+
+    def run(self, cnp.ndarray x not None):
+        """activation(x W + b) for contiguous x (..., I) of the plan's dtype: a new array (..., N)."""
+        cdef cnp.npy_intp shape[32]
+        cdef int axis, rank = x.ndim
+        cdef size_t rows = 1
+        for axis in range(rank - 1):
+            shape[axis] = x.shape[axis]
+            rows *= <size_t>x.shape[axis]
+        shape[rank - 1] = self.units
+        cdef cnp.ndarray y = cnp.PyArray_EMPTY(rank, shape, self.typenum, 0)
+        cdef const void *from_ = cnp.PyArray_DATA(x)
+        cdef void *to = cnp.PyArray_DATA(y)
+        cdef void *workspace = PyMem_RawMalloc(flstm_dense_workspace_size(self.dense, rows) + 64)
+        cdef flstm_status status
+        if workspace == NULL:
+            raise MemoryError("fastlstm: no memory for the workspace of a dense layer")
+        if <double>rows * self.features * self.units < UNLOCKED_WORK:
+            status = flstm_dense_run(self.dense, rows, from_, self.features, to, aligned(workspace))
+        else:
+            with nogil:
+                status = flstm_dense_run(self.dense, rows, from_, self.features, to, aligned(workspace))
+        PyMem_RawFree(workspace)
+        check(status)
+        return y
 
 
 cdef class StreamCore:

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ["csrc", "fastlstm", "tests", "setup.py", "pyproject.toml", "README.md", "LICENSE"]
-TESTS = ["test_kernels.py", "test_activations.py", "test_stream.py"]
+TESTS = ["test_kernels.py", "test_activations.py", "test_stream.py", "test_dense.py"]
 NEEDS_KERAS = "not keras and not live_functions"
 
 # the binding trusts its caller with the sizes: y is one step short

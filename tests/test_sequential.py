@@ -285,3 +285,12 @@ def test_a_first_layer_may_tell_the_input_shape():
         assert model.built and model.input_shape == (None, *told["input_shape"])
     model = Sequential([Dense(2, input_dim=5)])
     assert model.input_shape == (None, 5)
+
+
+def test_a_row_of_predict_does_not_depend_on_its_batch():
+    rng = np.random.default_rng(3)
+    model = Sequential([InputLayer(shape=(9, 3)), LSTM(20, return_sequences=True), LSTM(7), Dense(3, "softmax")])
+    x = rng.standard_normal((70, 9, 3)).astype(np.float32)
+    whole = model.predict(x, batch_size=70, verbose=0)
+    for size in (1, 5, 32):
+        assert np.array_equal(model.predict(x, batch_size=size, verbose=0), whole)

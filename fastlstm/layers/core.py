@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlstm import activations, initializers
+from fastlstm import _core, activations, initializers
 from fastlstm.arrays import as_float
+from fastlstm.config import choose_isa
 from fastlstm.errors import FastLSTMError, UnsupportedLayerError
 from fastlstm.layers.base import Array, Layer, Shape
 
@@ -192,22 +193,26 @@ class Dense(Layer):
         initializer = self.kernel_initializer if name == "kernel" else self.bias_initializer
         return initializer(shape, self.dtype)
 
+    def _weights_changed(self) -> None:
+        self._plan: _core.DensePlan | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_plan": None}  # a copy packs its own
+
     def call(self, inputs: Array, mask: Array | None = None) -> Array:
-        kernel = self._weights["kernel"]
-        x = as_float(inputs, kernel.dtype, f"Dense {self.name!r}: inputs")
-        if x.ndim < 2 or x.shape[-1] != kernel.shape[0]:
+        plan = self._plan
+        if plan is None:
+            w = self._weights
+            plan = self._plan = _core.DensePlan(w["kernel"], w.get("bias"), self.activation.number, choose_isa())
+        x = inputs
+        if type(x) is not np.ndarray or x.dtype is not plan.dtype or not x.flags.carray:
+            x = np.ascontiguousarray(as_float(inputs, plan.dtype, f"Dense {self.name!r}: inputs"))
+        if x.ndim < 2 or x.shape[-1] != plan.features:
             raise FastLSTMError(
-                f"Dense {self.name!r}: input has shape {x.shape}; "
-                f"expected two axes or more, the last of size {kernel.shape[0]}"
+                f"Dense {self.name!r}: input has shape {np.shape(inputs)}; "
+                f"expected two axes or more, the last of size {plan.features}"
             )
-        # One matrix product whatever the rank: NumPy would loop over the leading axes.
-        rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
-        with np.errstate(all="ignore"):
-            y = rows @ kernel
-            if self.use_bias:
-                y += self._weights["bias"]
-        y = self.activation(y)
-        return y if x.ndim == 2 else y.reshape(*x.shape[:-1], self.units)
+        return plan.run(x)
 
     def get_config(self) -> dict[str, Any]:
         return {

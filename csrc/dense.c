@@ -1,0 +1,63 @@
+/* dense.c -- dense layers over the LSTM's kernels: the outputs are packed as if they were four gates. */
+#include <string.h>
+
+#include "fpenv.h"
+#include "work.h"
+
+enum { ROWS = 48 }; /* rows whose sums are kept at once; a multiple of every tile */
+
+struct flstm_dense {
+    flstm_plan plan;
+};
+
+flstm_status flstm_dense_create(flstm_dense **dense, const flstm_config *config, const void *kernel,
+                                const void *bias)
+{
+    if (!dense)
+        return FLSTM_ERR_ARGUMENT;
+    *dense = NULL;
+    if (!flstm_config_valid(config) || !kernel)
+        return FLSTM_ERR_ARGUMENT;
+    if (config->units > SIZE_MAX / 64)
+        return FLSTM_ERR_SIZE;
+    return flstm_pack_plan((flstm_plan **)dense, config, (config->units - 1) / 4 + 1, config->units, kernel, NULL,
+                           bias);
+}
+
+void flstm_dense_destroy(flstm_dense *dense)
+{
+    flstm_plan_destroy((flstm_plan *)dense);
+}
+
+size_t flstm_dense_workspace_size(const flstm_dense *dense, size_t rows)
+{
+    return (rows < ROWS ? rows : ROWS) * 4 * dense->plan.weights.padded * dense->plan.element;
+}
+
+flstm_status flstm_dense_run(const flstm_dense *dense, size_t rows, const void *x, ptrdiff_t x_row, void *y,
+                             void *workspace)
+{
+    if (!dense || !workspace || (rows && (!x || !y)))
+        return FLSTM_ERR_ARGUMENT;
+    const flstm_plan *plan = &dense->plan;
+    const size_t e = plan->element, units = plan->weights.units, gate = plan->weights.padded * e;
+    const char *from = x;
+    char *to = y;
+    const uint32_t caller = fpenv_enter(1);
+    for (size_t done = 0, n; done < rows; done += n) {
+        n = rows - done < ROWS ? rows - done : ROWS;
+        flstm_products(plan, n, from, x_row, workspace, 4 * (ptrdiff_t)plan->weights.padded);
+        for (size_t r = 0; r < n; r++)
+            for (size_t g = 0; g < 4 && g * units < plan->columns; g++) {
+                const size_t left = plan->columns - g * units;
+                memcpy(to + (r * plan->columns + g * units) * e, (char *)workspace + (4 * r + g) * gate,
+                       (left < units ? left : units) * e);
+            }
+        if (plan->activation != FLSTM_ACT_linear)
+            flstm_apply(plan->kernel, plan->dtype, plan->activation, n, plan->columns, to, to);
+        from += (ptrdiff_t)n * x_row * (ptrdiff_t)e;
+        to += n * plan->columns * e;
+    }
+    fpenv_leave(caller);
+    return FLSTM_OK;
+}
