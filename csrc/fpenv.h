@@ -8,18 +8,18 @@
 #include "cpu.h"
 
 #if FLSTM_X86
-#include <xmmintrin.h>
-
-static inline uint32_t fpenv_enter(int flush)
-{
-    const uint32_t caller = _mm_getcsr();
-    _mm_setcsr(flush ? 0x9fc0 : 0x1f80); /* all exceptions masked; flush to zero, denormals are zero */
-    return caller;
-}
 
 static inline void fpenv_leave(uint32_t caller)
 {
-    _mm_setcsr(caller);
+    __asm__ volatile("ldmxcsr %0" : : "m"(caller) : "memory");
+}
+
+static inline uint32_t fpenv_enter(int flush)
+{
+    uint32_t caller;
+    __asm__ volatile("stmxcsr %0" : "=m"(caller) : : "memory");
+    fpenv_leave(flush ? 0x9fc0 : 0x1f80); /* all exceptions masked; flush to zero, denormals are zero */
+    return caller;
 }
 
 #else

@@ -35,6 +35,7 @@ static flstm_status run_blocks(const flstm_plan *plan, const flstm_call *call, v
     const size_t most = flstm_row_block(plan, call->batch), width = plan->weights.units * plan->element;
     const ptrdiff_t end = call->go_backwards && call->steps ? (ptrdiff_t)call->steps - 1 : 0;
     const ptrdiff_t way = call->go_backwards ? -1 : 1;
+    size_t unpolled = 0;
 #define ROW_OF(pointer, stride) ((pointer) ? (char *)(pointer) + (ptrdiff_t)first * (stride) * e : NULL)
     for (size_t first = 0, rows; first < call->batch; first += rows) {
         rows = call->batch - first < most ? call->batch - first : most;
@@ -52,7 +53,7 @@ static flstm_status run_blocks(const flstm_plan *plan, const flstm_call *call, v
             .y = ROW_OF(call->y, call->y_batch), .y_row = call->y_batch, .y_step = call->y_step,
             .mask = call->mask ? call->mask + (ptrdiff_t)first * call->mask_batch + end * call->mask_step : NULL,
             .mask_row = call->mask_batch, .mask_step = way * call->mask_step,
-            .call = call};
+            .call = call, .unpolled = &unpolled};
         const flstm_status status = flstm_advance(plan, &w, &b, caller);
         if (status != FLSTM_OK)
             return status;

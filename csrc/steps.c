@@ -145,8 +145,8 @@ flstm_status flstm_advance(const flstm_plan *plan, work *w, const block *b, uint
     const int project_first = b->steps > 1 && w->chunk > 0;
     const int polls = b->call && b->call->poll;
     const size_t per_step = w->rows * 4 * plan->weights.padded * (plan->weights.features + plan->weights.units);
-    const size_t unpolled = polls ? POLL_WORK / per_step + 1 : b->steps;
-    size_t since_poll = 0, projected = 0; /* steps, and the step up to which the gates hold the input */
+    const size_t most = polls ? POLL_WORK / per_step + 1 : b->steps;
+    size_t projected = 0; /* the step up to which the gates hold the input */
     flstm_sweep s = {.init = plan->weights.bias, .x_count = plan->weights.features,
                      .x_row = b->x_row, .x_step = b->x_step};
     if (project_first)
@@ -154,7 +154,7 @@ flstm_status flstm_advance(const flstm_plan *plan, work *w, const block *b, uint
 
     for (size_t done = 0, n; done < b->steps; done += n) {
         const char *const x = b->x + (ptrdiff_t)done * b->x_step * e;
-        n = b->steps - done < unpolled ? b->steps - done : unpolled;
+        n = b->steps - done < most ? b->steps - done : most;
         if (!project_first) {
             s.x = x;
         } else {
@@ -169,9 +169,8 @@ flstm_status flstm_advance(const flstm_plan *plan, work *w, const block *b, uint
         run_steps(plan, w, &s, n, b, done);
         if (project_first)
             s.init = (const char *)s.init + (ptrdiff_t)n * s.init_step * e;
-        since_poll += n;
-        if (polls && since_poll >= unpolled) {
-            since_poll = 0;
+        if (polls && (*b->unpolled += n * per_step) >= POLL_WORK) {
+            *b->unpolled = 0;
             fpenv_leave(caller); /* the poll is the caller's code */
             const int stop = b->call->poll(b->call->poll_arg);
             fpenv_enter(1);

@@ -26,6 +26,7 @@ typedef struct block {
     const uint8_t *mask;
     ptrdiff_t mask_row, mask_step;
     const flstm_call *call; /* NULL in a stream: no mask, no poll */
+    size_t *unpolled;       /* multiply-adds since the last poll, carried from block to block */
 } block;
 
 /* Rows that run through all steps together. */

@@ -11,92 +11,10 @@ from fastlstm.errors import FastLSTMError
 cnp.import_array()
 
 
-cdef extern from "fastlstm.h" nogil:
-    ctypedef enum flstm_status:
-        FLSTM_OK
-        FLSTM_ERR_ARGUMENT
-        FLSTM_ERR_SIZE
-        FLSTM_ERR_MEMORY
-        FLSTM_ERR_ISA
-        FLSTM_ERR_INTERRUPTED
-    ctypedef enum flstm_dtype:
-        FLSTM_F32
-        FLSTM_F64
-    ctypedef int flstm_activation
-    ctypedef struct flstm_plan:
-        pass
-    ctypedef struct flstm_config:
-        flstm_dtype dtype
-        size_t features
-        size_t units
-        flstm_activation activation
-        flstm_activation recurrent_activation
-        const char *isa
-        int reproducible
-    ctypedef struct flstm_call:
-        size_t batch
-        size_t steps
-        const void *x
-        ptrdiff_t x_batch
-        ptrdiff_t x_step
-        const void *h0
-        const void *c0
-        void *h
-        void *c
-        void *y
-        ptrdiff_t y_batch
-        ptrdiff_t y_step
-        void *last
-        const uint8_t *mask
-        ptrdiff_t mask_batch
-        ptrdiff_t mask_step
-        int go_backwards
-        int zero_output_for_mask
-        int (*poll)(void *) noexcept
-        void *poll_arg
-    const char *flstm_kernel_name(size_t)
-    int flstm_kernel_runs(size_t)
-    int flstm_kernel_fused(size_t)
-    flstm_status flstm_plan_create(flstm_plan **, const flstm_config *, const void *, const void *, const void *)
-    void flstm_plan_destroy(flstm_plan *)
-    const char *flstm_plan_isa(const flstm_plan *)
-    size_t flstm_plan_bytes(const flstm_plan *)
-    size_t flstm_workspace_size(const flstm_plan *, size_t, size_t)
-    flstm_status flstm_run(const flstm_plan *, const flstm_call *, void *)
-    size_t flstm_stream_size(const flstm_plan *, size_t)
-    void flstm_stream_set(const flstm_plan *, void *, size_t, const void *, const void *)
-    void flstm_stream_get(const flstm_plan *, const void *, size_t, void *, void *)
-    flstm_status flstm_stream_run(
-        const flstm_plan *, void *, size_t, size_t, const void *, ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, ptrdiff_t)
-    ctypedef struct flstm_dense:
-        pass
-    flstm_status flstm_dense_create(flstm_dense **, const flstm_config *, const void *, const void *)
-    void flstm_dense_destroy(flstm_dense *)
-    size_t flstm_dense_workspace_size(const flstm_dense *, size_t)
-    flstm_status flstm_dense_run(const flstm_dense *, size_t, const void *, ptrdiff_t, void *, void *)
-    const char *flstm_activation_name(flstm_activation)
-    flstm_status flstm_activate(flstm_dtype, flstm_activation, size_t, size_t, size_t, const void *, void *)
-
-cdef extern from "Python.h":
-    int PyErr_CheckSignals()  # undeclared exception: the run has to end before it is raised
-
-cdef extern from *:
-    """
-    #ifndef FLSTM_FLAGS
-    #define FLSTM_FLAGS ""
-    #endif
-    #if defined(__clang__) || !defined(__GNUC__)
-    #define FLSTM_COMPILER __VERSION__
-    #else
-    #define FLSTM_COMPILER "gcc " __VERSION__
-    #endif
-    """
-    const char *FLSTM_COMPILER
-    const char *FLSTM_FLAGS
-
-
-# Multiply-adds (a few microseconds of them) from which on the interpreter's lock is given up.
+# Multiply-adds (a few microseconds of them) from which on the interpreter's lock is given up, and
+# (some milliseconds) after which a long run looks for Ctrl-C.
 cdef double UNLOCKED_WORK = 2e5
+cdef double UNPOLLED_WORK = 2e7
 
 
 cdef int check(flstm_status status) except -1:
@@ -323,14 +241,23 @@ cdef class DensePlan:
         cdef const void *from_ = cnp.PyArray_DATA(x)
         cdef void *to = cnp.PyArray_DATA(y)
         cdef void *workspace = PyMem_RawMalloc(flstm_dense_workspace_size(self.dense, rows) + 64)
-        cdef flstm_status status
+        cdef flstm_status status = FLSTM_OK
+        cdef double row_work = <double>self.features * self.units
+        cdef size_t done = 0, n, most = <size_t>(UNPOLLED_WORK / row_work) + 48
         if workspace == NULL:
             raise MemoryError("fastlstm: no memory for the workspace of a dense layer")
-        if <double>rows * self.features * self.units < UNLOCKED_WORK:
+        if rows * row_work < UNLOCKED_WORK:
             status = flstm_dense_run(self.dense, rows, from_, self.features, to, aligned(workspace))
-        else:
+            done = rows
+        while done < rows and status == FLSTM_OK:
+            n = min(rows - done, most)
             with nogil:
-                status = flstm_dense_run(self.dense, rows, from_, self.features, to, aligned(workspace))
+                status = flstm_dense_run(
+                    self.dense, n, <const char *>from_ + done * self.features * self.element, self.features,
+                    <char *>to + done * self.units * self.element, aligned(workspace))
+            done += n
+            if status == FLSTM_OK and done < rows and PyErr_CheckSignals():
+                status = FLSTM_ERR_INTERRUPTED
         PyMem_RawFree(workspace)
         check(status)
         return y
@@ -452,17 +379,29 @@ cdef class StreamCore:
         cdef Plan plan = self.plan
         cdef void *memory = aligned(self.memory)
         cdef double work = <double>self.batch_size * steps * 4 * plan.units * (plan.features + plan.units)
-        cdef flstm_status status
+        cdef size_t done = 0, n, most
+        cdef flstm_status status = FLSTM_OK
         self.claim()
         if work < UNLOCKED_WORK:
-            status = flstm_stream_run(plan.plan, memory, self.batch_size, steps, x, x_batch, plan.features,
-                                      y, y_batch, plan.units)
-        else:
-            self.busy = True
+            return check(flstm_stream_run(plan.plan, memory, self.batch_size, steps, x, x_batch, plan.features,
+                                          y, y_batch, plan.units))
+        before = self.state if work > UNPOLLED_WORK else None
+        most = <size_t>(UNPOLLED_WORK * steps / work) + 1
+        self.busy = True
+        while done < steps and status == FLSTM_OK:
+            n = min(steps - done, most)
             with nogil:
-                status = flstm_stream_run(plan.plan, memory, self.batch_size, steps, x, x_batch, plan.features,
-                                          y, y_batch, plan.units)
-            self.busy = False
+                status = flstm_stream_run(
+                    plan.plan, memory, self.batch_size, n,
+                    <const char *>x + done * plan.features * plan.element, x_batch, plan.features,
+                    <char *>y + done * plan.units * plan.element, y_batch, plan.units)
+            done += n
+            if status == FLSTM_OK and done < steps and PyErr_CheckSignals():
+                status = FLSTM_ERR_INTERRUPTED
+        self.busy = False
+        if status == FLSTM_ERR_INTERRUPTED:  # as if the block had never begun
+            flstm_stream_set(plan.plan, memory, self.batch_size,
+                             data_or_null(before[0]), data_or_null(before[1]))
         return check(status)
 
     def _coerce(self, x, int axes):

@@ -111,6 +111,25 @@ def test_the_interpreter_runs_on_during_a_long_call(rng):
     assert counted > 20  # a held lock would leave this thread one turn or two
 
 
+def interrupted(call):
+    """Seconds from a Ctrl-C, sent while ``call`` runs, to the KeyboardInterrupt it ends with."""
+    sent = []
+
+    def send():
+        sent.append(time.perf_counter())
+        signal.raise_signal(signal.SIGINT)
+
+    timer = threading.Timer(0.3, send)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        call()
+    timer.join()
+    return time.perf_counter() - sent[0]
+
+
+AT_ONCE = 5.0  # seconds; a tenth of one is the aim, but not on a machine that others share
+
+
 def test_ctrl_c_stops_a_long_call_and_leaves_a_stateful_layer_as_it_was(rng):
     layer = layer_of(rng, 64, 512, stateful=True)
     short = rng.standard_normal((1, 3, 64)).astype(np.float32)
@@ -118,11 +137,34 @@ def test_ctrl_c_stops_a_long_call_and_leaves_a_stateful_layer_as_it_was(rng):
     before = layer.states
     endless = np.broadcast_to(short[:, :1], (1, 10_000_000, 64))  # minutes of work in no memory
     layer.return_sequences = False
-    timer = threading.Timer(0.3, lambda: signal.raise_signal(signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        layer(endless)
-    timer.join()
+    assert interrupted(lambda: layer(endless)) < AT_ONCE
     for found, wanted in zip(layer.states, before, strict=True):
         assert np.array_equal(found, wanted)
     layer(short)
+
+
+def test_ctrl_c_stops_a_call_of_very_many_short_rows(rng):
+    layer = layer_of(rng, 8, 32)
+    layer.return_sequences = False
+    many = np.broadcast_to(rng.standard_normal((1, 1, 8)).astype(np.float32), (4_000_000, 100, 8))
+    assert interrupted(lambda: layer(many)) < AT_ONCE
+
+
+def test_ctrl_c_stops_a_stream_and_leaves_it_where_it_was(rng):
+    layer = layer_of(rng, 1, 256)
+    stream, x = layer.stream(), np.zeros((400_000, 1), np.float32)
+    stream.run(np.ones((3, 1)))
+    before = stream.state
+    assert interrupted(lambda: stream.run(x)) < AT_ONCE
+    for found, wanted in zip(stream.state, before, strict=True):
+        assert np.array_equal(found, wanted)
+    ours = stream.step([1.0])  # and it goes on
+    twin = layer.stream()
+    twin.state = before
+    assert np.array_equal(ours, twin.step([1.0]))
+
+
+def test_ctrl_c_stops_a_long_dense_layer(rng):
+    layer = fastlstm.layers.Dense(2000)
+    layer.build((None, 2000))
+    assert interrupted(lambda: layer(np.zeros((60_000, 2000), np.float32))) < AT_ONCE
