@@ -50,9 +50,9 @@ def main() -> None:
             w = draw(rng, units, units)
             x = rng.standard_normal((1, steps, units)).astype(np.float32)
             exact = lstm(x, *w)[0]
-            errors = [float(np.abs(Fastlstm(w, isa).prepare(x)() - exact).max()) for isa in isas]
+            errors = [float(np.abs(Fastlstm([[w]], isa).prepare(x)() - exact).max()) for isa in isas]
             plain = float(np.abs(lstm(x, *w, dtype=np.float32)[0] - exact).max())
-            peer = Onnxruntime(w)
+            peer = Onnxruntime([[w]])
             beside = float(np.abs(peer.batch_major(peer.prepare(x)()) - exact).max())
             held = all(e <= LIMIT and e <= 2 * plain for e in errors)
             row = " ".join(f"{e:14.2e}" for e in (*errors, plain, beside))

@@ -1,4 +1,4 @@
-"""fastlstm and its peers behind one call each: NumPy in, NumPy out, one thread."""
+"""fastlstm and its peers behind one call each: NumPy in, NumPy out, on one thread."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+
+Run = Callable[[], Any]
 
 
 class Weights(NamedTuple):
@@ -16,6 +18,10 @@ class Weights(NamedTuple):
     bias: np.ndarray
 
 
+#: Layers from the input up, each with one or two directions.
+Stack = list[list[Weights]]
+
+
 def draw_weights(rng: np.random.Generator, features: int, units: int) -> Weights:
     """PyTorch's initialisation, U(+-1/sqrt(units)), in float32."""
     bound = 1 / np.sqrt(units)
@@ -23,67 +29,158 @@ def draw_weights(rng: np.random.Generator, features: int, units: int) -> Weights
     return Weights(*(rng.uniform(-bound, bound, shape).astype(np.float32) for shape in shapes))
 
 
+def draw_stack(rng: np.random.Generator, features: int, units: int, layers: int = 1, directions: int = 1) -> Stack:
+    """Every layer after the first reads the directions of the one below side by side."""
+    widths = [features] + [directions * units] * (layers - 1)
+    return [[draw_weights(rng, width, units) for _ in range(directions)] for width in widths]
+
+
+def gates(a: np.ndarray, order: str) -> np.ndarray:
+    """Keras's columns i f c o, in another order, as rows."""
+    parts = dict(zip("ifco", np.split(a, 4, axis=-1), strict=True))
+    return np.ascontiguousarray(np.concatenate([parts[g] for g in order], axis=-1).T)
+
+
 class Fastlstm:
-    """The layer's call, as a user writes it."""
+    """The layer or model's call, as a user writes it; a stream's step for sequences of one step."""
 
     name = "fastlstm"
 
-    def __init__(self, w: Weights, isa: str | None = None) -> None:
+    def __init__(self, stack: Stack, isa: str | None = None) -> None:
         import fastlstm
 
-        self.layer = fastlstm.LSTM(w.recurrent_kernel.shape[0], return_sequences=True, isa=isa)
-        self.layer.set_weights(list(w))
+        layers: list[Any] = []
+        for directions in stack:
+            layer: Any = fastlstm.LSTM(directions[0].recurrent_kernel.shape[0], return_sequences=True, isa=isa)
+            layer = fastlstm.layers.Bidirectional(layer) if len(directions) == 2 else layer
+            layer.set_weights([array for w in directions for array in w])
+            layers.append(layer)
+        features = stack[0][0].kernel.shape[0]
+        inputs = fastlstm.layers.InputLayer(shape=(None, features))
+        self.model = layers[0] if len(layers) == 1 else fastlstm.Sequential([inputs, *layers])
 
-    def prepare(self, x: np.ndarray) -> Callable[[], np.ndarray]:
+    def prepare(self, x: np.ndarray) -> Run:
         """A call on x (B,T,I) that gives (B,T,U)."""
-        return lambda: self.layer(x)
+        return lambda: self.model(x)
 
-    def prepare_step(self, x: np.ndarray) -> Callable[[], np.ndarray]:
-        """One step of a stream on x (B,I) into an array made beforehand."""
-        stream, out = self.layer.stream(len(x)), np.empty((len(x), self.layer.units), np.float32)
+    def prepare_step(self, x: np.ndarray) -> Run:
+        """One step of a stream on x (B,I)."""
+        stream = self.model.stream(len(x))
+        out = np.empty_like(stream.step(x))
         return lambda: stream.step(x, out)
 
 
-class Onnxruntime:
-    """onnxruntime's LSTM operator in a session of one thread; its input is made time-major beforehand."""
+def onnx_model(stack: Stack) -> bytes:
+    """The stack as ONNX LSTM nodes: X (T,B,I) -> Y (T,B,directions * units)."""
+    from onnx import TensorProto, helper, numpy_helper
 
-    name = "onnxruntime"
-
-    def __init__(self, w: Weights) -> None:
-        import onnxruntime
-        from onnx import TensorProto, helper, numpy_helper
-
-        units, features = w.recurrent_kernel.shape[0], w.kernel.shape[0]
-
-        def iofc(a: np.ndarray) -> np.ndarray:  # Keras's columns i f c o -> ONNX's rows i o f c
-            i, f, c, o = np.split(a, 4, axis=-1)
-            return np.ascontiguousarray(np.concatenate([i, o, f, c], axis=-1).T)[None]
-
-        bias = np.concatenate([iofc(w.bias[None])[0, :, 0], np.zeros(4 * units, np.float32)])[None]
-        initializers = [
-            numpy_helper.from_array(array, name)
-            for name, array in (("W", iofc(w.kernel)), ("R", iofc(w.recurrent_kernel)), ("B", bias))
+    units = stack[0][0].recurrent_kernel.shape[0]
+    nodes, initializers, below = [], [], "X"
+    for n, directions in enumerate(stack):
+        zeros = np.zeros(4 * units, np.float32)
+        bias = [np.concatenate([gates(w.bias[None], "iofc")[:, 0], zeros]) for w in directions]
+        arrays = {
+            f"W{n}": np.stack([gates(w.kernel, "iofc") for w in directions]),
+            f"R{n}": np.stack([gates(w.recurrent_kernel, "iofc") for w in directions]),
+            f"B{n}": np.stack(bias),
+            f"S{n}": np.array([0, 0, -1], np.int64),
+        }
+        initializers += [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+        direction = "bidirectional" if len(directions) == 2 else "forward"
+        above = "Y" if n == len(stack) - 1 else f"H{n}"
+        nodes += [  # (T,D,B,U) -> (T,B,D,U) -> (T,B,D*U)
+            helper.make_node(
+                "LSTM", [below, f"W{n}", f"R{n}", f"B{n}"], [f"Y{n}"], hidden_size=units, direction=direction
+            ),
+            helper.make_node("Transpose", [f"Y{n}"], [f"T{n}"], perm=[0, 2, 1, 3]),
+            helper.make_node("Reshape", [f"T{n}", f"S{n}"], [above]),
         ]
-        graph = helper.make_graph(
-            [helper.make_node("LSTM", ["X", "W", "R", "B"], ["Y"], hidden_size=units)],
-            "lstm",
-            [helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, None, features])],
-            [helper.make_tensor_value_info("Y", TensorProto.FLOAT, None)],
-            initializers,
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=10)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        below = above
+    value = helper.make_tensor_value_info
+    x = value("X", TensorProto.FLOAT, [None, None, stack[0][0].kernel.shape[0]])
+    graph = helper.make_graph(nodes, "lstm", [x], [value("Y", TensorProto.FLOAT, None)], initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=10)
+    serialized: bytes = model.SerializeToString()
+    return serialized
 
-    def prepare(self, x: np.ndarray) -> Callable[[], Any]:
-        """A call on x (B,T,I), here already (T,B,I), that gives (T,1,B,U)."""
-        feed = {"X": np.ascontiguousarray(x.transpose(1, 0, 2))}
-        return lambda: self.session.run(None, feed)[0]
+
+class TimeMajor:
+    """A peer that takes (T,B,I) and gives (T,B,U); the turning round is not timed."""
+
+    def call(self, x: np.ndarray) -> Any:
+        raise NotImplementedError
+
+    def prepare(self, x: np.ndarray) -> Run:
+        turned = np.ascontiguousarray(x.transpose(1, 0, 2))
+        return lambda: self.call(turned)
 
     @staticmethod
     def batch_major(y: np.ndarray) -> np.ndarray:
-        """(T,1,B,U) -> (B,T,U)."""
-        return y[:, 0].transpose(1, 0, 2)
+        return y.transpose(1, 0, 2)
+
+
+class Onnxruntime(TimeMajor):
+    name = "onnxruntime"
+
+    def __init__(self, stack: Stack) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(onnx_model(stack), options, providers=["CPUExecutionProvider"])
+
+    def call(self, x: np.ndarray) -> Any:
+        return self.session.run(None, {"X": x})[0]
+
+
+class Openvino(TimeMajor):
+    """In float32: on some processors its default is bfloat16."""
+
+    name = "openvino"
+
+    def __init__(self, stack: Stack) -> None:
+        import openvino
+
+        core = openvino.Core()
+        options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
+        self.request = core.compile_model(core.read_model(onnx_model(stack)), "CPU", options).create_infer_request()
+
+    def call(self, x: np.ndarray) -> Any:
+        return self.request.infer([x], share_inputs=True, share_outputs=True)[0]
+
+
+class Torch(TimeMajor):
+    name = "torch"
+
+    def __init__(self, stack: Stack) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        self.torch = torch
+        units = stack[0][0].recurrent_kernel.shape[0]
+        self.lstm = torch.nn.LSTM(
+            stack[0][0].kernel.shape[0], units, num_layers=len(stack), bidirectional=len(stack[0]) == 2
+        )
+        for n, directions in enumerate(stack):
+            for w, suffix in zip(directions, ("", "_reverse"), strict=False):
+                for name, array in (
+                    ("weight_ih", gates(w.kernel, "ifco")),
+                    ("weight_hh", gates(w.recurrent_kernel, "ifco")),
+                    ("bias_ih", w.bias),
+                    ("bias_hh", np.zeros_like(w.bias)),
+                ):
+                    getattr(self.lstm, f"{name}_l{n}{suffix}").data = torch.from_numpy(array.copy())
+
+    def call(self, x: np.ndarray) -> Any:
+        with self.torch.inference_mode():
+            return self.lstm(self.torch.from_numpy(x))[0].numpy()
+
+
+PEERS: dict[str, type[TimeMajor]] = {peer.name: peer for peer in (Onnxruntime, Openvino, Torch)}  # type: ignore[attr-defined]
+
+
+def installed() -> list[str]:
+    """Names of the peers that can be imported here."""
+    from importlib.util import find_spec
+
+    return [name for name in PEERS if find_spec(name) is not None]
