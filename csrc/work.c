@@ -7,7 +7,7 @@ enum {
     CHUNK_BYTES = 128 << 10, /* projected gates of a time chunk: they stay in L2 beside the weights */
     CHUNK_STEPS = 24,        /* but enough steps that reading the kernel again is paid for */
     STATE_BYTES = 256 << 10, /* states of a row block, likewise */
-    LEAST_ROWS = 48,         /* rows that pay for one reading of weights beyond the caches */
+    LEAST_ROWS = 96,         /* rows that pay for one reading of weights beyond the caches */
     FOLDED_FEATURES = 4      /* so few features are cheaper in the step itself */
 };
 

@@ -18,7 +18,7 @@ from reference import lstm, rounding_bound, sigmoid
 
 UNITS = [*range(1, 21), 31, 33, 48, 63, 64, 65, 100]
 BATCHES = [*range(1, 9), 13, 49, 60]
-BLOCKS = [(49, 200), (60, 200), (60, 250)]  # their states are worked through in several blocks
+BLOCKS = [(110, 200), (130, 200), (130, 250)]  # their states are worked through in several blocks
 STEPS = [1, 2, 3, 30]
 FEATURES = [*range(1, 10), 17, 600]
 ROUNDS = 5  # every pair of batch and units so often, in each dtype
