@@ -18,8 +18,8 @@
 #define EXP_BIAS 127
 #define SIGMOID_LEAST -104.0f       /* sigmoid(-104) rounds to 0, sigmoid(-103) does not */
 #define SIGMOID_MOST 30.0f          /* sigmoid(30) rounds to 1 */
-#define SIGMOID_SHIFT -64           /* keeps e^-x in range from the one to the other */
-#define SIGMOID_ONE 0x1p-64f
+#define SIGMOID_SHIFT -25           /* keeps e^-x finite down to the least, and no smaller than it must */
+#define SIGMOID_ONE 0x1p-25f
 #define TANH_MOST 10.0f             /* tanh(10) rounds to 1 */
 static const real exp_p[] = {0x1p-1f, 0x1.5554b8p-3f, 0x1.5555bap-5f, 0x1.122364p-7f, 0x1.6c5576p-10f};
 static const real tanh_q[] = {-0x1.5554d6p-2f, 0x1.10e9fcp-3f, -0x1.b28c6ep-5f, 0x1.1a7beap-6f};
@@ -31,8 +31,8 @@ static const real tanh_q[] = {-0x1.5554d6p-2f, 0x1.10e9fcp-3f, -0x1.b28c6ep-5f, 
 #define EXP_BIAS 1023
 #define SIGMOID_LEAST -746.0
 #define SIGMOID_MOST 60.0
-#define SIGMOID_SHIFT -512
-#define SIGMOID_ONE 0x1p-512
+#define SIGMOID_SHIFT -60
+#define SIGMOID_ONE 0x1p-60
 #define TANH_MOST 20.0
 static const real exp_p[] = {
     0x1p-1, 0x1.555555555553ep-3, 0x1.5555555553b15p-5, 0x1.1111111118cf6p-7, 0x1.6c16c179fbcadp-10,

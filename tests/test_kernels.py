@@ -110,6 +110,19 @@ def test_nan_and_infinity_travel_as_in_the_oracle(isa, where, value, rng):
         np.testing.assert_allclose(y[finite], e[finite], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("dtype", "scale"), [("float32", 1e-20), ("float64", 1e-270)])
+def test_tiny_numbers_keep_their_digits(isa, dtype, scale, rng):
+    """The fractions of the cell are scaled; a product of small ones must not fall out of range."""
+    layer = fastlstm.LSTM(33, isa=isa, dtype=dtype, return_state=True)
+    gates = np.repeat([-20.0, -30.0, 0.0, 25.0], 33)  # nearly closed, closed, the candidate, open
+    layer.set_weights([rng.uniform(0.5, 1, (1, 132)), np.zeros((33, 132)), gates])
+    x = np.full((2, 1, 1), scale, dtype)
+    _, _, h, c = lstm(x, *layer.get_weights())
+    _, found_h, found_c = layer(x)
+    np.testing.assert_allclose(found_c, c, rtol=64 * np.finfo(dtype).eps, atol=0)
+    np.testing.assert_allclose(found_h, h, rtol=64 * np.finfo(dtype).eps, atol=0)
+
+
 def test_states_that_decay_into_denormals_stay_near_zero(isa):
     layer = fastlstm.LSTM(20, isa=isa, return_state=True)
     layer.set_weights([np.zeros((1, 80)), np.zeros((20, 80)), np.zeros(80)])
