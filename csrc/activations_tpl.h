@@ -76,7 +76,7 @@ static inline vf exp_split(vf x, real sign, real shift, vf *q)
 
 /* sigmoid(x) = n/d = one / (one + one e^-x); the scale `one` keeps d finite where n/d is denormal.
  * v_min and v_max return their second argument where it is NaN. */
-static inline fraction sigmoid_fraction(vf x)
+static ALWAYS_INLINE fraction sigmoid_fraction(vf x)
 {
     vf q;
     const vf limited = v_min(v_set1(SIGMOID_MOST), v_max(v_set1(SIGMOID_LEAST), x));
@@ -87,7 +87,7 @@ static inline fraction sigmoid_fraction(vf x)
 
 /* tanh(x) = n/d with the sign of x: x + x^3 Q(x^2) over 1 up to 1/2, where a quotient would round once
  * too often, then m / (m + 2), m = e^(2|x|) - 1. */
-static inline fraction tanh_fraction(vf x)
+static ALWAYS_INLINE fraction tanh_fraction(vf x)
 {
     enum { TERMS = sizeof tanh_q / sizeof *tanh_q };
     const vf a = v_min(v_set1(TANH_MOST), v_abs(x)), u = v_mul(a, a);
@@ -102,32 +102,26 @@ static inline fraction tanh_fraction(vf x)
                       v_if_less(a, half, v_set1(1), v_add(m, v_set1(2)))};
 }
 
-static void sigmoid(size_t n, const void *in, void *out)
+/* An array of n elements; `of` is a constant to the compiler. */
+static ALWAYS_INLINE void apply_over(size_t n, const real *x, real *y, fraction (*of)(vf))
 {
-    const real *x = in;
-    real *y = out;
     size_t i = 0;
     for (; i + V_LEN <= n; i += V_LEN) {
-        const fraction f = sigmoid_fraction(v_load(x + i));
+        const fraction f = of(v_load(x + i));
         v_store(y + i, v_div(f.n, f.d));
     }
     if (i < n) {
-        const fraction f = sigmoid_fraction(v_load_n(x + i, n - i));
+        const fraction f = of(v_load_n(x + i, n - i));
         v_store_n(y + i, v_div(f.n, f.d), n - i);
     }
 }
 
+static void sigmoid(size_t n, const void *in, void *out)
+{
+    apply_over(n, in, out, sigmoid_fraction);
+}
+
 static void hyperbolic_tangent(size_t n, const void *in, void *out)
 {
-    const real *x = in;
-    real *y = out;
-    size_t i = 0;
-    for (; i + V_LEN <= n; i += V_LEN) {
-        const fraction f = tanh_fraction(v_load(x + i));
-        v_store(y + i, v_div(f.n, f.d));
-    }
-    if (i < n) {
-        const fraction f = tanh_fraction(v_load_n(x + i, n - i));
-        v_store_n(y + i, v_div(f.n, f.d), n - i);
-    }
+    apply_over(n, in, out, tanh_fraction);
 }

@@ -36,14 +36,22 @@ cdef int poll_signals(void *unused) noexcept with gil:
     return PyErr_CheckSignals()
 
 
-def kernels():
-    """The compiled-in kernels, best first: ``(name, runs here, multiply-adds round once)``."""
-    found = []
+cdef list list_kernels():
     cdef size_t i = 0
+    found = []
     while flstm_kernel_name(i) != NULL:
         found.append((flstm_kernel_name(i).decode(), bool(flstm_kernel_runs(i)), bool(flstm_kernel_fused(i))))
         i += 1
     return found
+
+
+# Asked once: under a hypervisor every CPUID instruction costs some microseconds.
+cdef list KERNELS = list_kernels()
+
+
+def kernels():
+    """The compiled-in kernels, best first: ``(name, runs here, multiply-adds round once)``."""
+    return list(KERNELS)
 
 
 def build_info():
@@ -74,7 +82,7 @@ def activate(int activation, size_t kernel, cnp.ndarray x not None, cnp.ndarray 
     cdef size_t rows = <size_t>x.size // n if n else 0
     if not (cnp.PyArray_ISCARRAY_RO(x) and cnp.PyArray_ISCARRAY(out)) or x.size != out.size or x.dtype != out.dtype:
         raise FastLSTMError("activate: x and out must be contiguous, aligned and alike")
-    if not flstm_kernel_runs(kernel):
+    if kernel >= <size_t>len(KERNELS) or not KERNELS[<Py_ssize_t>kernel][1]:
         check(FLSTM_ERR_ISA)
     cdef flstm_dtype dtype = dtype_of(x)
     cdef const void *from_ = cnp.PyArray_DATA(x)

@@ -204,3 +204,11 @@ def test_layers_come_back_from_their_configuration():
     for layer in layers:
         config = layer.get_config()
         assert type(layer).from_config(config).get_config() == config
+
+
+def test_dropout_refuses_the_training_it_cannot_do():
+    x = np.ones((2, 3), np.float32)
+    assert np.array_equal(Dropout(0.0)(x, training=True), x)
+    assert np.array_equal(Dropout(0.5)(x), x)
+    with pytest.raises(FastLSTMError, match="training must be False"):
+        Dropout(0.5)(x, training=True)

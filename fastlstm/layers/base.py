@@ -240,11 +240,15 @@ class Layer:
         """Compute the layer; the public way in is calling the layer itself."""
         raise NotImplementedError
 
+    def _refuse_training(self, training: bool) -> None:
+        """Refuse ``training=True`` where it would change the result."""
+
     def compute_mask(self, inputs: Array, mask: Array | None = None) -> Array | None:
         """The mask that travels on with the output, or None."""
         return mask if self.supports_masking else None
 
     def __call__(self, inputs: ArrayLike, mask: ArrayLike | None = None, training: bool = False) -> Any:
+        self._refuse_training(training)
         x = np.asarray(inputs)
         if not self.built:
             self.build(x.shape)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from fastlstm.arrays import as_float
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.base import Array, Shape
+from fastlstm.layers.core import positive
 from fastlstm.layers.lstm_cell import LSTMWeights
 from fastlstm.stream import Stream, as_state
 
@@ -209,13 +210,12 @@ class LSTM(LSTMWeights):
         Stream
             ``step(x, out=None)``, ``run(block, out=None)``, ``state``, ``reset()``, ``copy()``.
         """
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
-            raise FastLSTMError(f"LSTM {self.name!r}: batch_size is {batch_size!r}; expected a positive integer")
+        rows = positive(batch_size, f"LSTM {self.name!r}: batch_size")
         if self.go_backwards:
             raise FastLSTMError(f"LSTM {self.name!r}: go_backwards=True reads the end first and cannot stream")
         if not self.built:
             raise FastLSTMError(f"LSTM {self.name!r}: stream needs weights; call build or set_weights first")
-        return Stream(self._packed(), int(batch_size))
+        return Stream(self._packed(), rows)
 
     def _as_sequences(self, sequences: Any) -> Array:
         """The input as the kernel reads it: each step's features contiguous, whole strides."""

@@ -12,6 +12,7 @@ from fastlstm.arrays import as_float
 from fastlstm.config import choose_isa
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.base import Array, Layer, Shape
+from fastlstm.layers.core import positive
 from fastlstm.stream import as_state
 
 
@@ -48,9 +49,7 @@ class LSTMWeights(Layer):
     ) -> None:
         super().__init__(**base)
         who = f"{type(self).__name__} {self.name!r}"
-        if isinstance(units, bool) or not isinstance(units, int | np.integer) or units <= 0:
-            raise FastLSTMError(f"{who}: units is {units!r}; expected a positive integer")
-        self.units = int(units)
+        self.units = positive(units, f"{who}: units")
         self.activation = activations.get(activation, f"{who}: activation")
         self.recurrent_activation = activations.get(recurrent_activation, f"{who}: recurrent_activation")
         self.use_bias = use_bias

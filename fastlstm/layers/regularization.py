@@ -41,6 +41,10 @@ class Dropout(Layer):
             )
         self.rate, self.noise_shape, self.seed = rate, noise_shape, seed
 
+    def _refuse_training(self, training: bool) -> None:
+        if training and self.rate:
+            raise FastLSTMError(f"Dropout {self.name!r}: fastlstm runs inference only; training must be False")
+
     def call(self, inputs: Array, mask: Array | None = None) -> Array:
         return inputs
 
