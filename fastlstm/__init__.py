@@ -13,6 +13,7 @@ from fastlstm.layers import LSTM, LSTMCell
 from fastlstm.loading import load_model
 from fastlstm.model import Sequential
 from fastlstm.stream import Stream
+from fastlstm.threads import get_num_threads, set_num_threads
 
 __all__ = [
     "LSTM",
@@ -22,7 +23,9 @@ __all__ = [
     "Sequential",
     "Stream",
     "UnsupportedLayerError",
+    "get_num_threads",
     "layers",
     "load_model",
+    "set_num_threads",
     "show_config",
 ]

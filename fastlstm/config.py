@@ -8,6 +8,7 @@ from typing import Any
 
 from fastlstm import _core
 from fastlstm.errors import FastLSTMError
+from fastlstm.threads import get_num_threads
 
 
 def runnable_isas(fused_only: bool = False) -> list[str]:
@@ -69,7 +70,7 @@ def show_config(print_it: bool = True) -> dict[str, Any]:
         "isa": choose_isa(),
         "isas_built": [name for name, _, _ in _core.kernels()],
         "isas_runnable": runnable_isas(),
-        "threads": 1,  # every call runs on the thread that makes it
+        "threads": get_num_threads(),
         "compiler": compiler,
         "flags": flags,
     }
