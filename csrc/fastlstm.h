@@ -88,6 +88,28 @@ size_t flstm_workspace_size(const flstm_plan *plan, size_t batch, size_t steps);
  * written part of y and last, but neither h nor c of the rows it had not finished. */
 flstm_status flstm_run(const flstm_plan *plan, const flstm_call *call, void *workspace);
 
+/* ---- several layers, several threads ------------------------------------------------------------ */
+
+typedef struct flstm_program {
+    size_t layers;                  /* at least 1 */
+    const flstm_plan *const *plans; /* [layers]; stacked ones are of one dtype */
+    const flstm_call *calls;        /* [layers], of one batch and one number of steps; the first one's poll counts */
+    int stacked;                    /* 1: each layer above the first reads what the one below puts out, and its
+                                     * call's x is not read; 0: the layers have nothing to do with each other */
+    size_t threads;                 /* as many as may be used, the caller's among them; 0 is 1 */
+} flstm_program;
+
+/* Bytes of workspace flstm_program_run needs; bounded, however long the batch and the sequence. */
+size_t flstm_program_workspace_size(const flstm_program *program);
+
+/* As flstm_run for each layer, together: in turns on one thread, or spread over several by rows, by
+ * layers or by units, where the work is worth it. No bit of the result depends on that. */
+flstm_status flstm_program_run(const flstm_program *program, void *workspace);
+
+/* Ends the threads that calls have used and that wait for the next one, which would begin new ones. Waits
+ * for a call that is using them; not to be called from a poll function. */
+void flstm_threads_end(void);
+
 /* ---- streaming: the state stays in the caller's memory between calls --------------------------- */
 
 /* Bytes of a stream of `batch` rows: its state and the workspace it needs. Aligned to 64. */
@@ -96,10 +118,11 @@ size_t flstm_stream_size(const flstm_plan *plan, size_t batch);
 void flstm_stream_set(const flstm_plan *plan, void *stream, size_t batch, const void *h0, const void *c0);
 /* Copies the state to h, c [B,U]; either may be NULL. */
 void flstm_stream_get(const flstm_plan *plan, const void *stream, size_t batch, void *h, void *c);
-/* Advances all rows by `steps`: x [B,T,I] -> y [B,T,U] or NULL. No allocation, lock or system call. */
+/* Advances all rows by `steps`: x [B,T,I] -> y [B,T,U] or NULL, on up to `threads` threads. With 0 or 1:
+ * no allocation, lock or system call, and time in proportion to batch * steps. */
 flstm_status flstm_stream_run(const flstm_plan *plan, void *stream, size_t batch, size_t steps,
                               const void *x, ptrdiff_t x_batch, ptrdiff_t x_step,
-                              void *y, ptrdiff_t y_batch, ptrdiff_t y_step);
+                              void *y, ptrdiff_t y_batch, ptrdiff_t y_step, size_t threads);
 
 /* ---- dense layers -------------------------------------------------------------------------------- */
 

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "pool.h"
+
 /* Packed weights. Units are grouped in vectors of `lanes`; the last one is padded with zeros, and a
  * padded unit's output is 0. The weights of a vector lie together: for each row k of the weight matrix
  * its gates i, f, c, o side by side, so that when the sums are done a unit's four gates sit in the
@@ -18,7 +20,13 @@ typedef struct flstm_weights {
     const void *bias;             /* [4, padded] */
 } flstm_weights;
 
-/* One sweep over the weights for a block of rows, `steps` times. For each row r the sums begin at
+/* Where a thread that computes some of the units waits, after each step, for those that compute the rest. */
+typedef struct flstm_meet_at {
+    flstm_meeting *meeting; /* NULL: it computes them all */
+    size_t first, members, member;
+} flstm_meet_at;
+
+/* A sweep over the weights for a block of rows, step by step. For each row r the sums begin at
  * init, x[k] * kernel[k] is added for `x_count` features from x_first on, then, if h is given,
  * h[k] * recurrent_kernel[k] for all units. The order of summation depends on x_count and units alone,
  * never on the tile: so neither the batch nor the cut into steps can change a bit. Then either
@@ -27,8 +35,11 @@ typedef struct flstm_weights {
  * alternate in the direction they read the weights, so that each begins with what a cache still
  * holds of the one before. */
 typedef struct flstm_sweep {
-    size_t steps, rows;
+    const flstm_weights *weights;
+    size_t vector, vectors;               /* the units to compute: so many vectors from this one on */
+    size_t rows;
     int backwards;                        /* direction of the first step */
+    flstm_meet_at meet;
     const uint32_t *row;                  /* which rows of every array; NULL: 0 .. rows-1 */
     const void *init;
     ptrdiff_t init_row, init_step;        /* strides in elements, here and below */
@@ -42,10 +53,14 @@ typedef struct flstm_sweep {
     ptrdiff_t z_row;
 } flstm_sweep;
 
+enum { FLSTM_MOST_SWEEPS = 4 };
+
 typedef struct flstm_kernel {
     size_t lanes;          /* elements of a vector */
     size_t tile_rows;      /* rows that share one reading of the weights */
-    void (*sweep)(const flstm_weights *, const flstm_sweep *);
+    /* Runs `count` sweeps, at most FLSTM_MOST_SWEEPS, side by side: a step of each, then the next one, so
+     * that the end of one step, a chain of operations that wait for each other, hides behind another. */
+    void (*sweeps)(size_t count, const flstm_sweep *, size_t steps);
     void (*sigmoid)(size_t n, const void *in, void *out); /* out may be in */
     void (*tanh)(size_t n, const void *in, void *out);
 } flstm_kernel;

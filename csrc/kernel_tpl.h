@@ -139,40 +139,73 @@ static void run_tile(size_t rows, size_t vectors, const flstm_weights *w, const 
 #undef TILE
 }
 
-/* The n-th of `parts` nearly even parts of `whole` begins here. */
-static size_t part(size_t whole, size_t parts, size_t n)
+/* `whole` cut into nearly even parts of at most `most`. */
+typedef struct parts {
+    size_t count, base, longer;
+} parts;
+
+static parts cut(size_t whole, size_t most)
 {
-    const size_t base = whole / parts, longer = whole % parts;
-    return n * base + (n < longer ? n : longer);
+    const size_t count = (whole + most - 1) / most;
+    return (parts){count, whole / count, whole % count};
 }
 
-static void sweep(const flstm_weights *w, const flstm_sweep *s)
+/* The n-th part begins here. */
+static ALWAYS_INLINE size_t part(const parts *p, size_t n)
 {
-    step at = {s->init, s->x, s->h, s->h_next, s->c, s->y, s->z};
-    const size_t row_tiles = (s->rows + TILE_ROWS - 1) / TILE_ROWS;
-    const size_t most_rows = (s->rows + row_tiles - 1) / row_tiles;
-    const size_t widest = most_rows == 1 && w->vectors <= TILE_VECTORS ? TILE_VECTORS : tile_vectors[most_rows];
-    const size_t groups = (w->vectors + widest - 1) / widest;
+    return n * p->base + (n < p->longer ? n : p->longer);
+}
 
-    for (size_t t = 0; t < s->steps; t++) {
-        for (size_t n = 0; n < groups; n++) {
-            const size_t group = (t & 1) != (size_t)s->backwards ? groups - 1 - n : n;
-            const size_t vector = part(w->vectors, groups, group);
-            const size_t vectors = part(w->vectors, groups, group + 1) - vector;
-            for (size_t k = 0; k < row_tiles; k++) {
-                const size_t row = part(s->rows, row_tiles, k);
-                run_tile(part(s->rows, row_tiles, k + 1) - row, vectors, w, s, &at, vector, row);
-            }
+/* How a sweep's units and rows are cut into tiles, and where it stands. */
+typedef struct progress {
+    parts groups, tiles;
+    step at;
+    int backwards;
+} progress;
+
+static progress begin(const flstm_sweep *s)
+{
+    progress p = {.tiles = cut(s->rows, TILE_ROWS),
+                  .at = {s->init, s->x, s->h, s->h_next, s->c, s->y, s->z},
+                  .backwards = s->backwards};
+    const size_t most_rows = p.tiles.base + (p.tiles.longer > 0);
+    const int whole = most_rows == 1 && s->vectors <= TILE_VECTORS;
+    p.groups = cut(s->vectors, whole ? TILE_VECTORS : tile_vectors[most_rows]);
+    return p;
+}
+
+static void run_step(const flstm_sweep *s, progress *p)
+{
+    step *const at = &p->at;
+    for (size_t n = 0; n < p->groups.count; n++) {
+        const size_t group = p->backwards ? p->groups.count - 1 - n : n;
+        const size_t vector = part(&p->groups, group), vectors = part(&p->groups, group + 1) - vector;
+        for (size_t k = 0; k < p->tiles.count; k++) {
+            const size_t row = part(&p->tiles, k);
+            run_tile(part(&p->tiles, k + 1) - row, vectors, s->weights, s, at, s->vector + vector, row);
         }
-        at.init += s->init_step;
-        if (at.x)
-            at.x += s->x_step;
-        if (at.y)
-            at.y += s->y_step;
-        real *const written = at.h_next;
-        at.h_next = at.h;
-        at.h = written;
     }
+    if (s->meet.meeting)
+        flstm_meet(s->meet.meeting, s->meet.first, s->meet.members, s->meet.member);
+    p->backwards ^= 1;
+    at->init += s->init_step;
+    if (at->x)
+        at->x += s->x_step;
+    if (at->y)
+        at->y += s->y_step;
+    real *const written = at->h_next;
+    at->h_next = at->h;
+    at->h = written;
 }
 
-#define KERNEL {V_LEN, TILE_ROWS, sweep, sigmoid, hyperbolic_tangent}
+static void sweeps(size_t count, const flstm_sweep *s, size_t steps)
+{
+    progress p[FLSTM_MOST_SWEEPS];
+    for (size_t i = 0; i < count; i++)
+        p[i] = begin(&s[i]);
+    for (size_t t = 0; t < steps; t++)
+        for (size_t i = 0; i < count; i++)
+            run_step(&s[i], &p[i]);
+}
+
+#define KERNEL {V_LEN, TILE_ROWS, sweeps, sigmoid, hyperbolic_tangent}

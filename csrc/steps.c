@@ -5,31 +5,38 @@
 #include "work.h"
 
 enum {
-    FEATURE_BLOCK = 512, /* features whose weights stay in L2 while the rows pass by */
-    POLL_WORK = 1 << 24  /* multiply-adds between two polls: a few milliseconds */
+    FEATURE_BLOCK = 512,      /* features whose weights stay in L2 while the rows pass by */
+    POLL_WORK = 1 << 24,      /* multiply-adds between two polls: a few milliseconds */
+    LATENT_BYTES = 80 << 10   /* recurrent weights up to which a step waits for itself more than for them */
 };
 
-void flstm_products(const flstm_plan *plan, size_t rows, const char *x, ptrdiff_t x_row, char *z, ptrdiff_t z_row)
+static void products(const flstm_plan *plan, size_t vector, size_t vectors, size_t rows, const char *x,
+                     ptrdiff_t x_row, char *z, ptrdiff_t z_row)
 {
     for (size_t first = 0; first < plan->weights.features; first += FEATURE_BLOCK) {
         const size_t left = plan->weights.features - first;
         const flstm_sweep s = {
-            .steps = 1, .rows = rows,
+            .weights = &plan->weights, .vector = vector, .vectors = vectors, .rows = rows,
             .init = first ? z : plan->weights.bias, .init_row = first ? z_row : 0,
             .x = x, .x_row = x_row,
             .x_first = first, .x_count = left < FEATURE_BLOCK ? left : FEATURE_BLOCK,
             .z = z, .z_row = z_row};
-        plan->kernel->sweep(&plan->weights, &s);
+        plan->kernel->sweeps(1, &s, 1);
     }
 }
 
-/* The input's share of the sums for `steps` steps, as one product with steps in the place of rows. */
-static void project(const flstm_plan *plan, const work *w, size_t steps, const char *x, ptrdiff_t x_row,
-                    ptrdiff_t x_step)
+void flstm_products(const flstm_plan *plan, size_t rows, const char *x, ptrdiff_t x_row, char *z, ptrdiff_t z_row)
 {
-    const ptrdiff_t e = (ptrdiff_t)plan->element, gates = 4 * (ptrdiff_t)plan->weights.padded;
+    products(plan, 0, plan->weights.vectors, rows, x, x_row, z, z_row);
+}
+
+/* The input's share of the sums for `steps` steps, as one product with steps in the place of rows. */
+static void project(const chain *w, size_t steps)
+{
+    const ptrdiff_t e = (ptrdiff_t)w->plan->element, gates = 4 * (ptrdiff_t)w->plan->weights.padded;
     for (ptrdiff_t r = 0; r < (ptrdiff_t)w->rows; r++)
-        flstm_products(plan, steps, x + r * x_row * e, x_step, w->gates + r * gates * e, gates * (ptrdiff_t)w->rows);
+        products(w->plan, w->vector, w->vectors, steps, w->x + r * w->x_row * e, w->x_step, w->gates + r * gates * e,
+                 gates * (ptrdiff_t)w->rows);
 }
 
 /* Cell update of one row from its sums in z, for activations that the kernel does not hold. */
@@ -54,129 +61,178 @@ static void update_row(const flstm_plan *plan, char *z, char *c, char *h)
         flstm_product_f64(n, o, g, h);
 }
 
-/* Runs the sweep s, whose init and x are set, for the rows in w->active (count of them; all: every
- * row), from w->h to where the states end up, and writes y. */
-static void run_sweep(const flstm_plan *plan, work *w, flstm_sweep *s, size_t count, char *y,
-                      ptrdiff_t y_row, ptrdiff_t y_step)
+/* The sweep that takes a chain on from where it is. projected: gates hold the input, of which so many
+ * steps are used up; -1: they do not. */
+static flstm_sweep sweep_of(const chain *w, ptrdiff_t projected)
 {
-    const size_t row = plan->weights.padded * plan->element, e = plan->element;
-    s->rows = count;
-    s->row = count == w->rows ? NULL : w->active;
-    s->h = w->h, s->h_next = w->h_next, s->c = w->c;
-    s->backwards = w->swapped;
-    if (plan->fused_cell) {
-        s->y = y, s->y_row = y_row, s->y_step = y_step;
-        plan->kernel->sweep(&plan->weights, s);
-        if (s->steps % 2)
-            flstm_swap_states(w);
-        return;
+    const flstm_weights *weights = &w->plan->weights;
+    const ptrdiff_t gates = 4 * (ptrdiff_t)weights->padded, step = gates * (ptrdiff_t)w->rows;
+    flstm_sweep s = {.weights = weights, .vector = w->vector, .vectors = w->vectors, .meet = w->meet, .rows = w->rows,
+                     .backwards = w->swapped, .h = w->h, .h_next = w->h_next, .c = w->c,
+                     .y = w->y, .y_row = w->y_row, .y_step = w->y_step};
+    if (projected >= 0) {
+        s.init = w->gates + projected * step * (ptrdiff_t)w->plan->element;
+        s.init_row = gates, s.init_step = step;
+    } else {
+        s.init = weights->bias;
+        s.x = w->x, s.x_count = weights->features, s.x_row = w->x_row, s.x_step = w->x_step;
     }
-    const size_t steps = s->steps;
-    s->steps = 1;
-    s->z = w->z, s->z_row = 4 * (ptrdiff_t)plan->weights.padded;
-    for (size_t t = 0; t < steps; t++) {
-        s->h = w->h, s->backwards = w->swapped;
-        plan->kernel->sweep(&plan->weights, s);
-        for (size_t k = 0; k < count; k++) {
-            const size_t r = s->row ? w->active[k] : k;
-            update_row(plan, w->z + 4 * r * row, w->c + r * row, w->h_next + r * row);
-            if (y)
-                memcpy(y + ((ptrdiff_t)r * y_row + (ptrdiff_t)t * y_step) * (ptrdiff_t)e, w->h_next + r * row,
-                       plan->weights.units * e);
-        }
-        flstm_swap_states(w);
-        s->init = (const char *)s->init + s->init_step * (ptrdiff_t)e;
-        if (s->x)
-            s->x = (const char *)s->x + s->x_step * (ptrdiff_t)e;
+    return s;
+}
+
+/* The chain has its inputs and outputs `steps` later. */
+static void move(chain *w, size_t steps)
+{
+    const ptrdiff_t n = (ptrdiff_t)steps, e = (ptrdiff_t)w->plan->element;
+    if (w->x)
+        w->x += n * w->x_step * e;
+    if (w->y)
+        w->y += n * w->y_step * e;
+    if (w->mask)
+        w->mask += n * w->mask_step;
+}
+
+/* One step of a cell that no kernel holds, for the sweep's rows. */
+static void foreign_step(chain *w, flstm_sweep *s)
+{
+    const size_t row = w->plan->weights.padded * w->plan->element, e = w->plan->element;
+    s->y = NULL, s->z = w->z, s->z_row = 4 * (ptrdiff_t)w->plan->weights.padded;
+    w->plan->kernel->sweeps(1, s, 1);
+    for (size_t k = 0; k < s->rows; k++) {
+        const size_t r = s->row ? s->row[k] : k;
+        update_row(w->plan, w->z + 4 * r * row, w->c + r * row, w->h_next + r * row);
+        if (w->y)
+            memcpy(w->y + (ptrdiff_t)r * w->y_row * (ptrdiff_t)e, w->h_next + r * row, w->plan->weights.units * e);
     }
 }
 
-/* One step under a mask: rows that are held keep their state and output what they last did. */
-static void masked_step(const flstm_plan *plan, work *w, flstm_sweep *s, const uint8_t *mask, ptrdiff_t mask_row,
-                        int zero_output, char *y, ptrdiff_t y_row)
+/* What a step under a mask does for the rows it holds: they keep their state and output what they last
+ * did. Returns how many rows run. */
+static size_t hold_rows(const chain *w)
 {
-    const size_t row = plan->weights.padded * plan->element, width = plan->weights.units * plan->element;
+    const flstm_plan *plan = w->plan;
+    const size_t e = plan->element, row = plan->weights.padded * e, lanes = plan->kernel->lanes;
+    const size_t from = w->vector * lanes * e, part = w->vectors * lanes * e;
+    const size_t width = plan->weights.units * e - from < part ? plan->weights.units * e - from : part;
     size_t count = 0;
     for (size_t r = 0; r < w->rows; r++)
-        if (mask[(ptrdiff_t)r * mask_row]) {
+        if (w->mask[(ptrdiff_t)r * w->mask_row]) {
             w->active[count++] = (uint32_t)r;
             w->seen[r] = 1;
         }
     for (size_t r = 0; r < w->rows; r++) {
-        if (mask[(ptrdiff_t)r * mask_row])
+        if (w->mask[(ptrdiff_t)r * w->mask_row])
             continue;
         if (count) /* the others' step changes the buffers */
-            memcpy(w->h_next + r * row, w->h + r * row, row);
-        if (y && w->seen[r] && !zero_output)
-            memcpy(y + (ptrdiff_t)r * y_row * (ptrdiff_t)plan->element, w->h + r * row, width);
-        else if (y)
-            memset(y + (ptrdiff_t)r * y_row * (ptrdiff_t)plan->element, 0, width);
+            memcpy(w->h_next + r * row + from, w->h + r * row + from, part);
+        if (!w->y)
+            continue;
+        char *const y = w->y + (ptrdiff_t)r * w->y_row * (ptrdiff_t)e + from;
+        if (w->seen[r] && !w->call->zero_output_for_mask)
+            memcpy(y, w->h + r * row + from, width);
+        else
+            memset(y, 0, width);
     }
-    if (count)
-        run_sweep(plan, w, s, count, y, y_row, 0);
+    return count;
 }
 
-/* `steps` steps from s's init and x on, with or without a mask. */
-static void run_steps(const flstm_plan *plan, work *w, const flstm_sweep *from, size_t steps, const block *b,
-                      size_t done)
+/* `steps` steps of one chain. */
+static void run_alone(chain *w, ptrdiff_t projected, size_t steps)
 {
-    const ptrdiff_t e = (ptrdiff_t)plan->element;
-    char *y = b->y ? b->y + (ptrdiff_t)done * b->y_step * e : NULL;
-    flstm_sweep s = *from;
-    if (!b->mask) {
-        s.steps = steps;
-        run_sweep(plan, w, &s, w->rows, y, b->y_row, b->y_step);
+    if (!w->mask && w->plan->fused_cell) {
+        const flstm_sweep s = sweep_of(w, projected);
+        w->plan->kernel->sweeps(1, &s, steps);
+        if (steps % 2)
+            flstm_swap_states(w);
+        move(w, steps);
         return;
     }
     for (size_t t = 0; t < steps; t++) {
-        s = *from;
-        s.steps = 1;
-        s.init = (const char *)s.init + (ptrdiff_t)t * s.init_step * e;
-        if (s.x)
-            s.x = (const char *)s.x + (ptrdiff_t)t * s.x_step * e;
-        masked_step(plan, w, &s, b->mask + (ptrdiff_t)(done + t) * b->mask_step, b->mask_row,
-                    b->call->zero_output_for_mask, y ? y + (ptrdiff_t)t * b->y_step * e : NULL, b->y_row);
+        const size_t count = w->mask ? hold_rows(w) : w->rows;
+        flstm_sweep s = sweep_of(w, projected < 0 ? projected : projected + (ptrdiff_t)t);
+        s.rows = count;
+        s.row = count == w->rows ? NULL : w->active;
+        if (count && w->plan->fused_cell)
+            w->plan->kernel->sweeps(1, &s, 1);
+        else if (count)
+            foreign_step(w, &s);
+        if (count)
+            flstm_swap_states(w);
+        move(w, 1);
     }
 }
 
-flstm_status flstm_advance(const flstm_plan *plan, work *w, const block *b, uint32_t caller)
+/* `steps` steps of several chains that no mask or foreign cell stops, side by side. */
+static void run_together(size_t count, chain *const w[], const ptrdiff_t projected[], size_t steps)
 {
-    const ptrdiff_t e = (ptrdiff_t)plan->element, gates = 4 * (ptrdiff_t)plan->weights.padded;
-    const int project_first = b->steps > 1 && w->chunk > 0;
-    const int polls = b->call && b->call->poll;
-    const size_t per_step = w->rows * 4 * plan->weights.padded * (plan->weights.features + plan->weights.units);
-    const size_t most = polls ? POLL_WORK / per_step + 1 : b->steps;
-    size_t projected = 0; /* the step up to which the gates hold the input */
-    flstm_sweep s = {.init = plan->weights.bias, .x_count = plan->weights.features,
-                     .x_row = b->x_row, .x_step = b->x_step};
-    if (project_first)
-        s = (flstm_sweep){.init_row = gates, .init_step = gates * (ptrdiff_t)w->rows};
+    flstm_sweep s[FLSTM_MOST_SWEEPS] = {sweep_of(w[0], projected[0])};
+    for (size_t i = 1; i < count; i++)
+        s[i] = sweep_of(w[i], projected[i]);
+    w[0]->plan->kernel->sweeps(count, s, steps);
+    for (size_t i = 0; i < count; i++) {
+        if (steps % 2)
+            flstm_swap_states(w[i]);
+        move(w[i], steps);
+    }
+}
 
-    for (size_t done = 0, n; done < b->steps; done += n) {
-        const char *const x = b->x + (ptrdiff_t)done * b->x_step * e;
-        n = b->steps - done < most ? b->steps - done : most;
-        if (!project_first) {
-            s.x = x;
-        } else {
-            if (done == projected) {
-                const size_t chunk = b->steps - done < w->chunk ? b->steps - done : w->chunk;
-                project(plan, w, chunk, x, b->x_row, b->x_step);
-                projected = done + chunk;
-                s.init = w->gates;
-            }
-            n = projected - done < n ? projected - done : n;
-        }
-        run_steps(plan, w, &s, n, b, done);
-        if (project_first)
-            s.init = (const char *)s.init + (ptrdiff_t)n * s.init_step * e;
-        if (polls && (*b->unpolled += n * per_step) >= POLL_WORK) {
-            *b->unpolled = 0;
-            fpenv_leave(caller); /* the poll is the caller's code */
-            const int stop = b->call->poll(b->call->poll_arg);
-            fpenv_enter(1);
-            if (stop)
-                return FLSTM_ERR_INTERRUPTED;
+/* Whether a chain's steps leave the processor waiting for their own results, so that another's fit between. */
+static int waits(const chain *w)
+{
+    return w->plan->weights.padded * w->plan->weights.units * 4 * w->plan->element <= LATENT_BYTES && !w->mask
+           && w->plan->fused_cell && w->rows < w->plan->kernel->tile_rows && !w->meet.meeting;
+}
+
+size_t flstm_step_work(const chain *w)
+{
+    return w->rows * 4 * w->vectors * w->plan->kernel->lanes * (w->plan->weights.features + w->plan->weights.units);
+}
+
+int flstm_stopped(watch *watch, size_t work)
+{
+    if (!watch->poll || (watch->unpolled += work) < POLL_WORK)
+        return 0;
+    watch->unpolled = 0;
+    if (watch->asks) {
+        const size_t generation = flstm_pool_generation();
+        fpenv_leave(watch->caller); /* the poll is the caller's code */
+        const int stop = watch->poll(watch->arg);
+        fpenv_enter(1);
+        if (stop || generation != flstm_pool_generation()) /* in a fork's child the other threads are gone */
+            atomic_store(watch->stop, 1);
+    }
+    return atomic_load(watch->stop);
+}
+
+int flstm_advance(size_t count, chain *const w[], const size_t n[], watch *watch)
+{
+    ptrdiff_t projected[FLSTM_MOST_SWEEPS];
+    size_t together = count > 1 ? n[0] : 0, work = 0;
+    for (size_t i = 0; i < count; i++) {
+        projected[i] = w[i]->chunk && n[i] > 1 ? 0 : -1;
+        if (projected[i] == 0)
+            project(w[i], n[i]);
+        together = !waits(w[i]) ? 0 : together < n[i] ? together : n[i];
+        work += flstm_step_work(w[i]);
+    }
+    for (size_t done = 0, steps; done < together; done += steps) {
+        steps = together - done < POLL_WORK / work + 1 ? together - done : POLL_WORK / work + 1;
+        run_together(count, w, projected, steps);
+        for (size_t i = 0; i < count; i++)
+            projected[i] += projected[i] < 0 ? 0 : (ptrdiff_t)steps;
+        if (flstm_stopped(watch, steps * work))
+            return 1;
+    }
+    for (size_t i = 0; i < count; i++) {
+        work = flstm_step_work(w[i]);
+        const size_t most = watch->poll ? POLL_WORK / work + 1 : n[i];
+        for (size_t done = together, steps; done < n[i]; done += steps) {
+            steps = n[i] - done < most ? n[i] - done : most;
+            run_alone(w[i], projected[i], steps);
+            projected[i] += projected[i] < 0 ? 0 : (ptrdiff_t)steps;
+            if (flstm_stopped(watch, steps * work))
+                return 1;
         }
     }
-    return FLSTM_OK;
+    return 0;
 }

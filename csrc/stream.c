@@ -1,21 +1,31 @@
 /* stream.c -- sequences step by step: the state stays in the caller's memory between calls. */
 #include "fpenv.h"
+#include "schedule.h"
 #include "work.h"
 
 /* A stream's memory: which of the two h buffers holds the state, then a workspace for its rows. */
 enum { STREAM_HEADER = 64, STREAM_CHUNK = 64 };
 
-size_t flstm_stream_size(const flstm_plan *plan, size_t batch)
+/* How the rows of a stream are laid out behind its header; with base NULL, only how long that is. */
+static size_t lay_out(chain *w, const flstm_plan *plan, size_t batch, char *base)
 {
-    if (batch > SIZE_MAX / 16 / (plan->weights.padded * plan->element))
-        return SIZE_MAX; /* more than any allocation grants */
-    return STREAM_HEADER + flstm_lay_out(plan, batch, STREAM_CHUNK, NULL, NULL);
+    *w = (chain){.plan = plan, .rows = batch, .vectors = plan->weights.vectors,
+                 .chunk = flstm_chunk(plan, batch, STREAM_CHUNK)};
+    return flstm_lay_out(w, 1, 0, base);
 }
 
-static work open_stream(const flstm_plan *plan, size_t batch, const void *stream)
+size_t flstm_stream_size(const flstm_plan *plan, size_t batch)
 {
-    work w;
-    flstm_lay_out(plan, batch, STREAM_CHUNK, (char *)(uintptr_t)stream + STREAM_HEADER, &w);
+    chain w;
+    if (batch > SIZE_MAX / 16 / (plan->weights.padded * plan->element))
+        return SIZE_MAX; /* more than any allocation grants */
+    return STREAM_HEADER + lay_out(&w, plan, batch, NULL);
+}
+
+static chain open_stream(const flstm_plan *plan, size_t batch, const void *stream)
+{
+    chain w;
+    lay_out(&w, plan, batch, (char *)(uintptr_t)stream + STREAM_HEADER);
     if (*(const uint32_t *)stream)
         flstm_swap_states(&w);
     return w;
@@ -24,34 +34,87 @@ static work open_stream(const flstm_plan *plan, size_t batch, const void *stream
 void flstm_stream_set(const flstm_plan *plan, void *stream, size_t batch, const void *h0, const void *c0)
 {
     *(uint32_t *)stream = 0;
-    work w = open_stream(plan, batch, stream);
+    const chain w = open_stream(plan, batch, stream);
     flstm_fill_rows(plan, batch, h0, w.h);
     flstm_fill_rows(plan, batch, c0, w.c);
 }
 
 void flstm_stream_get(const flstm_plan *plan, const void *stream, size_t batch, void *h, void *c)
 {
-    const work w = open_stream(plan, batch, stream);
+    const chain w = open_stream(plan, batch, stream);
     if (h)
         flstm_read_rows(plan, batch, w.h, h);
     if (c)
         flstm_read_rows(plan, batch, w.c, c);
 }
 
+/* A stream's steps on threads that share the units. */
+typedef struct shared {
+    chain chain; /* as it is at the first step */
+    size_t steps, members;
+    int swapped; /* as it is after the last one */
+    flstm_meeting meeting;
+} shared;
+
+static int run_chain(chain *w, size_t steps)
+{
+    watch unwatched = {.poll = NULL};
+    const size_t most = w->chunk ? w->chunk : steps;
+    for (size_t done = 0, n; done < steps; done += n) {
+        n = steps - done < most ? steps - done : most;
+        flstm_advance(1, &w, &n, &unwatched);
+    }
+    return w->swapped;
+}
+
+static void run_part(void *arg, size_t member)
+{
+    shared *const s = arg;
+    const size_t vectors = s->chain.plan->weights.vectors;
+    const uint32_t own = fpenv_enter(1);
+    chain w = s->chain;
+    w.vector = vectors * member / s->members;
+    w.vectors = vectors * (member + 1) / s->members - w.vector;
+    w.meet = (flstm_meet_at){&s->meeting, 0, s->members, member};
+    const int swapped = run_chain(&w, s->steps);
+    if (member == 0)
+        s->swapped = swapped;
+    fpenv_leave(own);
+}
+
+/* Whether the steps were run on several threads. */
+static int run_shared(const chain *w, size_t steps, size_t threads, int *swapped)
+{
+    const double work = (double)flstm_step_work(w) * (double)steps;
+    const size_t members = flstm_unit_members(w->plan, w->rows, threads);
+    if (members < 2 || members > FLSTM_MOST_THREADS || !flstm_worth_sharing(work))
+        return 0;
+    shared s;
+    s.chain = *w, s.steps = steps, s.members = members;
+    for (size_t i = 0; i < members; i++)
+        atomic_init(&s.meeting.arrived[i].count, 0);
+    if (!flstm_together(members, !flstm_worth_waking(work), run_part, &s))
+        return 0;
+    *swapped = s.swapped;
+    return 1;
+}
+
 flstm_status flstm_stream_run(const flstm_plan *plan, void *stream, size_t batch, size_t steps,
                               const void *x, ptrdiff_t x_batch, ptrdiff_t x_step,
-                              void *y, ptrdiff_t y_batch, ptrdiff_t y_step)
+                              void *y, ptrdiff_t y_batch, ptrdiff_t y_step, size_t threads)
 {
     if (!plan || !stream || (batch && steps && !x) || batch > UINT32_MAX)
         return FLSTM_ERR_ARGUMENT;
     if (batch == 0)
         return FLSTM_OK;
     const uint32_t caller = fpenv_enter(1);
-    work w = open_stream(plan, batch, stream);
-    const block b = {.steps = steps, .x = x, .x_row = x_batch, .x_step = x_step,
-                     .y = y, .y_row = y_batch, .y_step = y_step};
-    const flstm_status status = flstm_advance(plan, &w, &b, caller);
-    *(uint32_t *)stream = (uint32_t)w.swapped;
+    chain w = open_stream(plan, batch, stream);
+    int swapped;
+    w.x = x, w.x_row = x_batch, w.x_step = x_step;
+    w.y = y, w.y_row = y_batch, w.y_step = y_step;
+    if (threads < 2 || !run_shared(&w, steps, threads, &swapped))
+        swapped = run_chain(&w, steps);
+    *(uint32_t *)stream = (uint32_t)swapped;
     fpenv_leave(caller);
-    return status;
+    return FLSTM_OK;
 }

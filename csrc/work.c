@@ -11,8 +11,7 @@ enum {
     FOLDED_FEATURES = 4      /* so few features are cheaper in the step itself */
 };
 
-/* Steps whose projected gates are kept at once; 0 where the step itself takes the input in. */
-static size_t chunk_steps(const flstm_plan *plan, size_t rows, size_t steps)
+size_t flstm_chunk(const flstm_plan *plan, size_t rows, size_t steps)
 {
     if (steps <= 1 || rows == 0 || rows >= plan->kernel->tile_rows || plan->weights.features <= FOLDED_FEATURES)
         return 0;
@@ -32,31 +31,29 @@ size_t flstm_row_block(const flstm_plan *plan, size_t batch)
     return ((batch - 1) / blocks / tile + 1) * tile;
 }
 
-size_t flstm_lay_out(const flstm_plan *plan, size_t rows, size_t steps, char *base, work *w)
+size_t flstm_lay_out(chain *w, size_t members, size_t member, char *base)
 {
-    const size_t chunk = chunk_steps(plan, rows, steps);
-    const size_t row = plan->weights.padded * plan->element;
+    const size_t rows = w->rows, row = w->plan->weights.padded * w->plan->element;
     size_t at = 0;
-#define PART(pointer, type, bytes)                          \
-    do {                                                    \
-        if (base)                                           \
-            w->pointer = (type *)(void *)(base + at);       \
-        at += ((bytes) + 63) / 64 * 64;                     \
+#define PART(pointer, type, bytes, own)                                             \
+    do {                                                                            \
+        const size_t part = ((bytes) + 63) / 64 * 64;                               \
+        if (base)                                                                   \
+            w->pointer = (type *)(void *)(base + at + ((own) ? member * part : 0)); \
+        at += part * ((own) ? members : 1);                                         \
     } while (0)
-    PART(h, char, rows * row);
-    PART(h_next, char, rows * row);
-    PART(c, char, rows * row);
-    PART(gates, char, chunk * rows * 4 * row);
-    PART(z, char, plan->fused_cell ? 0 : rows * 4 * row);
-    PART(active, uint32_t, rows * sizeof(uint32_t));
-    PART(seen, uint8_t, rows);
+    PART(h, char, rows * row, 0);
+    PART(h_next, char, rows * row, 0);
+    PART(c, char, rows * row, 0);
+    PART(gates, char, w->chunk * rows * 4 * row, 0);
+    PART(z, char, w->plan->fused_cell ? 0 : rows * 4 * row, 0);
+    PART(active, uint32_t, rows * sizeof(uint32_t), 1);
+    PART(seen, uint8_t, rows, 1);
 #undef PART
-    if (base)
-        w->rows = rows, w->chunk = chunk, w->swapped = 0;
     return at;
 }
 
-void flstm_swap_states(work *w)
+void flstm_swap_states(chain *w)
 {
     char *const h = w->h;
     w->h = w->h_next;

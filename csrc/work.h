@@ -1,42 +1,55 @@
-/* work.h -- a workspace and the steps that run in it; shared by work.c, steps.c, run.c and stream.c. */
+/* work.h -- a layer at work on a block of rows; shared by work.c, steps.c, run.c, stream.c and dense.c. */
 #ifndef FLSTM_WORK_H
 #define FLSTM_WORK_H
 
 #include "plan.h"
 
-/* A workspace's parts. All rows are `padded` elements, gates 4 * padded. */
-typedef struct work {
+/* A layer's run over a block of rows: what it reads and writes, its part of a workspace, how far it is.
+ * Threads that share the units each have one of their own over the same memory. All rows of a workspace
+ * are `padded` elements, gates 4 * padded. */
+typedef struct chain {
+    const flstm_plan *plan;
+    const flstm_call *call; /* NULL in a stream: no mask */
     size_t rows;
-    size_t chunk;     /* steps of gates */
+    size_t vector, vectors; /* this thread's part of the units */
+    flstm_meet_at meet;
+    const char *x;
+    ptrdiff_t x_row, x_step; /* in elements, as all strides */
+    char *y;                 /* or NULL */
+    ptrdiff_t y_row, y_step;
+    const uint8_t *mask; /* or NULL */
+    ptrdiff_t mask_row, mask_step;
+    size_t chunk;     /* steps of gates; 0 where the step itself takes the input in */
     char *h, *h_next, *c;
     int swapped;      /* h and h_next have changed places: the step is an odd one */
     char *gates;      /* [chunk, rows, 4, padded]: the input's share of the sums */
     char *z;          /* [rows, 4, padded]: whole sums, where the cell is not the kernel's */
     uint32_t *active; /* rows that the mask lets run at this step */
     uint8_t *seen;    /* rows that ran at some step of this call */
-} work;
+} chain;
 
-/* What one row block has to do. */
-typedef struct block {
-    size_t steps;
-    const char *x;
-    ptrdiff_t x_row, x_step;
-    char *y;
-    ptrdiff_t y_row, y_step;
-    const uint8_t *mask;
-    ptrdiff_t mask_row, mask_step;
-    const flstm_call *call; /* NULL in a stream: no mask, no poll */
-    size_t *unpolled;       /* multiply-adds since the last poll, carried from block to block */
-} block;
+/* Who asks the caller whether to go on, and who is told to stop. */
+typedef struct watch {
+    int (*poll)(void *);
+    void *arg;
+    uint32_t caller;  /* the floating-point environment to poll in */
+    int asks;         /* this thread is the caller's own */
+    atomic_int *stop; /* of all threads */
+    size_t unpolled;  /* multiply-adds since the last poll */
+} watch;
 
 /* Rows that run through all steps together. */
 size_t flstm_row_block(const flstm_plan *plan, size_t batch);
 
-/* Cuts a workspace into its parts; returns its size. With base NULL, only that. */
-size_t flstm_lay_out(const flstm_plan *plan, size_t rows, size_t steps, char *base, work *w);
+/* Steps whose projected gates are kept at once; 0 where the step itself takes the input in. */
+size_t flstm_chunk(const flstm_plan *plan, size_t rows, size_t steps);
+
+/* Cuts a workspace into a chain's parts, with `members` threads' own ones, of which these are member's;
+ * returns its size. With base NULL, only that. Needs plan, rows, chunk. */
+size_t flstm_lay_out(chain *w, size_t members, size_t member, char *base);
 
 /* h and h_next change places: a step is done. */
-void flstm_swap_states(work *w);
+void flstm_swap_states(chain *w);
 
 /* State between contiguous rows of units and the workspace's padded ones; `from` NULL is zeros. */
 void flstm_fill_rows(const flstm_plan *plan, size_t rows, const char *from, char *to);
@@ -45,8 +58,15 @@ void flstm_read_rows(const flstm_plan *plan, size_t rows, const char *from, char
 /* z[r] = bias + x[r] W for all rows, gates side by side; strides in elements. */
 void flstm_products(const flstm_plan *plan, size_t rows, const char *x, ptrdiff_t x_row, char *z, ptrdiff_t z_row);
 
-/* Runs all steps of a block from w's state on. The floating-point environment is a run's; `caller` is
- * the one to poll in. */
-flstm_status flstm_advance(const flstm_plan *plan, work *w, const block *b, uint32_t caller);
+/* Multiply-adds of a chain's step, on this thread. */
+size_t flstm_step_work(const chain *w);
+
+/* Whether to stop; polls where that is due and this thread's to do. */
+int flstm_stopped(watch *watch, size_t work);
+
+/* Advances `count` chains by n[i] steps each, n[i] no more than their chunk where they have one; x, y and mask move on.
+ * Several are run side by side where that hides their latencies. Returns whether to stop. The
+ * floating-point environment is a run's. */
+int flstm_advance(size_t count, chain *const w[], const size_t n[], watch *watch);
 
 #endif

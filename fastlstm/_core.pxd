@@ -54,13 +54,20 @@ cdef extern from "fastlstm.h" nogil:
     void flstm_plan_destroy(flstm_plan *)
     const char *flstm_plan_isa(const flstm_plan *)
     size_t flstm_plan_bytes(const flstm_plan *)
-    size_t flstm_workspace_size(const flstm_plan *, size_t, size_t)
-    flstm_status flstm_run(const flstm_plan *, const flstm_call *, void *)
+    ctypedef struct flstm_program:
+        size_t layers
+        const flstm_plan *const *plans
+        const flstm_call *calls
+        int stacked
+        size_t threads
+    size_t flstm_program_workspace_size(const flstm_program *)
+    flstm_status flstm_program_run(const flstm_program *, void *)
     size_t flstm_stream_size(const flstm_plan *, size_t)
     void flstm_stream_set(const flstm_plan *, void *, size_t, const void *, const void *)
     void flstm_stream_get(const flstm_plan *, const void *, size_t, void *, void *)
     flstm_status flstm_stream_run(
-        const flstm_plan *, void *, size_t, size_t, const void *, ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, ptrdiff_t)
+        const flstm_plan *, void *, size_t, size_t, const void *, ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, ptrdiff_t,
+        size_t)
     ctypedef struct flstm_dense:
         pass
     flstm_status flstm_dense_create(flstm_dense **, const flstm_config *, const void *, const void *)
@@ -71,6 +78,7 @@ cdef extern from "fastlstm.h" nogil:
     flstm_status flstm_activate(flstm_dtype, flstm_activation, size_t, size_t, size_t, const void *, void *)
 
 cdef extern from "Python.h":
+    void *PyErr_Occurred()
     int PyErr_CheckSignals()  # undeclared exception: the run has to end before it is raised
 
 cdef extern from *:

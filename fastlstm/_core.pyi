@@ -10,6 +10,7 @@ _Array = np.ndarray[Any, np.dtype[Any]]
 def kernels() -> list[tuple[str, bool, bool]]: ...
 def build_info() -> tuple[str, str]: ...
 def activation_names() -> list[str]: ...
+def set_default_threads(threads: int) -> None: ...
 def activate(activation: int, kernel: int, x: _Array, out: _Array) -> None: ...
 
 class Plan:
@@ -32,10 +33,11 @@ class Plan:
         recurrent_activation: int,
         isa: str | None,
         reproducible: bool,
+        threads: int = 0,
     ) -> None: ...
     def run(
         self,
-        x: _Array,
+        x: _Array | None,
         h0: _Array | None,
         c0: _Array | None,
         y: _Array | None,
@@ -46,6 +48,8 @@ class Plan:
         go_backwards: bool,
         zero_output_for_mask: bool,
     ) -> None: ...
+
+def run_layers(arguments: tuple[tuple[Any, ...], ...], stacked: bool) -> None: ...
 
 class DensePlan:
     @property

@@ -22,6 +22,8 @@ cdef int check(flstm_status status) except -1:
     if status == FLSTM_OK:
         return 0
     if status == FLSTM_ERR_INTERRUPTED:
+        if PyErr_Occurred() == NULL:
+            raise FastLSTMError("fastlstm: this process was forked inside a call, which the child cannot finish")
         return -1  # the signal handler's exception is set already
     if status == FLSTM_ERR_MEMORY:
         raise MemoryError("fastlstm: no memory for the packed weights")
@@ -30,6 +32,16 @@ cdef int check(flstm_status status) except -1:
     if status == FLSTM_ERR_ISA:
         raise FastLSTMError("isa: no such kernel, or this processor cannot run it")
     raise FastLSTMError("fastlstm: the C library refused its arguments; please report this")
+
+
+# Threads that a call may use; fastlstm.threads decides.
+cdef size_t default_threads = 1
+
+
+def set_default_threads(size_t threads):
+    """Let calls use so many threads from now on."""
+    global default_threads
+    default_threads = threads
 
 
 cdef int poll_signals(void *unused) noexcept with gil:
@@ -114,9 +126,10 @@ cdef class Plan:
     cdef readonly object dtype
     cdef int typenum
     cdef size_t element
+    cdef size_t threads  # that a call may use; 0: the default
 
     def __cinit__(self, cnp.ndarray kernel not None, cnp.ndarray recurrent_kernel not None, cnp.ndarray bias,
-                  int activation, int recurrent_activation, isa, bint reproducible):
+                  int activation, int recurrent_activation, isa, bint reproducible, size_t threads=0):
         cdef flstm_config config
         cdef bytes name = None if isa is None else isa.encode()
         config.dtype = dtype_of(kernel)
@@ -130,7 +143,7 @@ cdef class Plan:
         config.reproducible = reproducible
         self.features, self.units, self.dtype = config.features, config.units, kernel.dtype
         self.typenum = cnp.PyArray_TYPE(kernel)
-        self.element = kernel.itemsize
+        self.element, self.threads = kernel.itemsize, threads
         for array, rows in ((kernel, self.features), (recurrent_kernel, self.units), (bias, 1)):
             if array is not None and (not cnp.PyArray_ISCARRAY_RO(array) or array.dtype != self.dtype
                                       or array.size != rows * 4 * self.units):
@@ -157,51 +170,97 @@ cdef class Plan:
         """Bytes that the packed weights take."""
         return flstm_plan_bytes(self.plan)
 
-    def run(self, cnp.ndarray x not None, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarray y, cnp.ndarray last,
-            cnp.ndarray h, cnp.ndarray c, cnp.ndarray mask, bint go_backwards, bint zero_output_for_mask):
-        """One call of ``flstm_run``: x (B,T,I), mask (B,T) uint8, y (B,T,U), the rest (B,U) or None.
+    def run(self, x, h0, c0, y, last, h, c, mask, bint go_backwards, bint zero_output_for_mask):
+        """One layer: x (B,T,I), mask (B,T) uint8, y (B,T,U), the rest (B,U) or None.
 
         x and y may have any strides on their first two axes.
         """
         cdef flstm_call call
-        cdef ptrdiff_t e = self.element
+        cdef const flstm_plan *plan = self.plan
+        fill_call(&call, self, x, h0, c0, y, last, h, c, mask, go_backwards, zero_output_for_mask)
+        cdef flstm_program program
+        program.layers, program.plans, program.calls, program.stacked = 1, &plan, &call, False
+        run_program(self, &program, &call)
+
+
+cdef int fill_call(flstm_call *call, Plan plan, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarray y,
+                   cnp.ndarray last, cnp.ndarray h, cnp.ndarray c, cnp.ndarray mask, bint go_backwards,
+                   bint zero_output_for_mask) except -1:
+    """The arguments of Plan.run as the library's; x None where the layer below gives it."""
+    cdef ptrdiff_t e = plan.element
+    call.x, call.x_batch, call.x_step = NULL, 0, 0
+    if x is not None:
         call.batch, call.steps = x.shape[0], x.shape[1]
         call.x, call.x_batch, call.x_step = cnp.PyArray_DATA(x), x.strides[0] // e, x.strides[1] // e
-        call.h0, call.c0, call.h, call.c = data_or_null(h0), data_or_null(c0), data_or_null(h), data_or_null(c)
-        call.last, call.y = data_or_null(last), data_or_null(y)
-        call.y_batch = call.y_step = 0
-        if y is not None:
-            call.y_batch, call.y_step = y.strides[0] // e, y.strides[1] // e
-        call.mask = <const uint8_t *>data_or_null(mask)
-        call.mask_batch = call.mask_step = 0
-        if mask is not None:
-            call.mask_batch, call.mask_step = mask.strides[0], mask.strides[1]
-        call.go_backwards, call.zero_output_for_mask = go_backwards, zero_output_for_mask
-        call.poll, call.poll_arg = NULL, NULL
+    call.h0, call.c0, call.h, call.c = data_or_null(h0), data_or_null(c0), data_or_null(h), data_or_null(c)
+    call.last, call.y = data_or_null(last), data_or_null(y)
+    call.y_batch = call.y_step = 0
+    if y is not None:
+        call.y_batch, call.y_step = y.strides[0] // e, y.strides[1] // e
+    call.mask = <const uint8_t *>data_or_null(mask)
+    call.mask_batch = call.mask_step = 0
+    if mask is not None:
+        call.mask_batch, call.mask_step = mask.strides[0], mask.strides[1]
+    call.go_backwards, call.zero_output_for_mask = go_backwards, zero_output_for_mask
+    call.poll, call.poll_arg = NULL, NULL
+    return 0
 
-        cdef size_t size = flstm_workspace_size(self.plan, call.batch, call.steps)
-        cdef void *workspace = self.spare
-        cdef size_t have = self.spare_size
-        self.spare, self.spare_size = NULL, 0  # nobody else takes it while we run
-        if have < size + 64:
-            PyMem_RawFree(workspace)
-            have = size + 64
-            workspace = PyMem_RawMalloc(have)
-            if workspace == NULL:
-                raise MemoryError("fastlstm: no memory for the workspace of a call")
-        cdef flstm_status status
-        cdef double work = <double>call.batch * call.steps * 4 * self.units * (self.features + self.units)
-        if work < UNLOCKED_WORK:
-            status = flstm_run(self.plan, &call, aligned(workspace))
-        else:
-            call.poll = poll_signals
-            with nogil:
-                status = flstm_run(self.plan, &call, aligned(workspace))
-        if self.spare == NULL:
-            self.spare, self.spare_size = workspace, have
-        else:
-            PyMem_RawFree(workspace)
-        check(status)
+
+cdef int run_program(Plan owner, flstm_program *program, flstm_call *calls) except -1:
+    """Runs it in the owner's spare workspace, the interpreter's lock given up where that is worth it."""
+    cdef double work = 0
+    cdef size_t layer
+    for layer in range(program.layers):
+        work += flstm_plan_bytes(program.plans[layer])
+    work *= <double>calls[0].batch * calls[0].steps / owner.element
+    program.threads = owner.threads or default_threads
+    cdef size_t size = flstm_program_workspace_size(program)
+    cdef void *workspace = owner.spare
+    cdef size_t have = owner.spare_size
+    owner.spare, owner.spare_size = NULL, 0  # nobody else takes it while we run
+    if have < size + 64:
+        PyMem_RawFree(workspace)
+        have = size + 64
+        workspace = PyMem_RawMalloc(have)
+        if workspace == NULL:
+            raise MemoryError("fastlstm: no memory for the workspace of a call")
+    cdef flstm_status status
+    if work < UNLOCKED_WORK:
+        status = flstm_program_run(program, aligned(workspace))
+    else:
+        calls[0].poll = poll_signals
+        with nogil:
+            status = flstm_program_run(program, aligned(workspace))
+    if owner.spare == NULL:
+        owner.spare, owner.spare_size = workspace, have
+    else:
+        PyMem_RawFree(workspace)
+    return check(status)
+
+
+def run_layers(tuple arguments not None, bint stacked):
+    """Several layers together; for each its plan and the arguments of ``Plan.run``.
+
+    Stacked, each reads what the one before puts out and has None for x; otherwise they are
+    independent. All have one kernel, one batch and one number of steps. The threads are the first's.
+    """
+    cdef size_t count = len(arguments), n
+    cdef flstm_program program
+    cdef Plan plan, first = arguments[0][0]
+    cdef flstm_call *calls = <flstm_call *>PyMem_RawMalloc(count * (sizeof(flstm_call) + sizeof(flstm_plan *)))
+    if calls == NULL:
+        raise MemoryError("fastlstm: no memory for a call")
+    cdef const flstm_plan **plans = <const flstm_plan **>(calls + count)
+    try:
+        for n in range(count):
+            plan, x, h0, c0, y, last, h, c, mask, backwards, zero = arguments[n]
+            plans[n] = plan.plan
+            fill_call(&calls[n], plan, x, h0, c0, y, last, h, c, mask, backwards, zero)
+            calls[n].batch, calls[n].steps = calls[0].batch, calls[0].steps
+        program.layers, program.plans, program.calls, program.stacked = count, plans, calls, stacked
+        run_program(first, &program, calls)
+    finally:
+        PyMem_RawFree(calls)
 
 
 cdef class DensePlan:
@@ -271,149 +330,4 @@ cdef class DensePlan:
         return y
 
 
-cdef class StreamCore:
-    """A layer's state between steps; ``fastlstm.stream.Stream`` is its public face."""
-
-    cdef readonly Plan plan
-    cdef readonly size_t batch_size
-    cdef void *memory
-    cdef bint busy
-
-    def __cinit__(self, Plan plan not None, size_t batch_size):
-        cdef size_t size = flstm_stream_size(plan.plan, batch_size)
-        self.plan, self.batch_size = plan, batch_size
-        self.memory = PyMem_RawMalloc(size + 64) if size < <size_t>-1 - 64 else NULL
-        if self.memory == NULL:
-            raise MemoryError("fastlstm: no memory for a stream of this batch_size")
-        flstm_stream_set(plan.plan, aligned(self.memory), batch_size, NULL, NULL)
-
-    def __dealloc__(self):
-        PyMem_RawFree(self.memory)
-
-    cdef int claim(self) except -1:
-        if self.busy:
-            raise FastLSTMError("stream: in use by another thread; give each thread its own (stream.copy())")
-        return 0
-
-    def _get(self, cnp.ndarray h not None, cnp.ndarray c not None):
-        """Copy the state into h and c, (B,U)."""
-        self.claim()
-        flstm_stream_get(self.plan.plan, aligned(self.memory), self.batch_size,
-                         cnp.PyArray_DATA(h), cnp.PyArray_DATA(c))
-
-    def _set(self, cnp.ndarray h, cnp.ndarray c):
-        """Set the state from h and c, (B,U); None is zeros."""
-        self.claim()
-        flstm_stream_set(self.plan.plan, aligned(self.memory), self.batch_size, data_or_null(h), data_or_null(c))
-
-    def step(self, x, out=None):
-        """Advance every row by one step.
-
-        Parameters
-        ----------
-        x : array_like, shape (batch_size, features) or, for one row, (features,)
-            The step's input; any dtype and layout, fastest as a contiguous array of the layer's dtype.
-        out : ndarray, optional
-            Where the output goes: writable, contiguous, of the layer's dtype and of the output's
-            shape. With it a step allocates nothing.
-
-        Returns
-        -------
-        ndarray, shape (batch_size, units) or, for a 1-D x, (units,)
-            The output h of this step: ``out`` where it was given.
-
-        Raises
-        ------
-        FastLSTMError
-            Wrong shape of x, or an out that does not fit. The state is then unchanged.
-        """
-        cdef cnp.ndarray a, y
-        cdef cnp.npy_intp shape[2]
-        cdef Plan plan = self.plan
-        cdef int rank
-        if not cnp.PyArray_CheckExact(x) or not self._fits(<cnp.ndarray>x, plan.features):
-            x = self._coerce(x, 1)
-        a = <cnp.ndarray>x
-        rank = a.ndim
-        if out is None:
-            shape[0], shape[1] = self.batch_size, plan.units
-            y = cnp.PyArray_EMPTY(rank, shape + (2 - rank), plan.typenum, 0)
-        elif (cnp.PyArray_CheckExact(out) and (<cnp.ndarray>out).ndim == rank
-              and self._fits(<cnp.ndarray>out, plan.units) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out)):
-            y = <cnp.ndarray>out
-        else:
-            raise self._bad_out(out, (self.batch_size, plan.units)[2 - rank:])
-        self._advance(1, cnp.PyArray_DATA(a), plan.features, cnp.PyArray_DATA(y), plan.units)
-        return y
-
-    def run(self, x, out=None):
-        """Advance every row by a block of steps.
-
-        Parameters
-        ----------
-        x : array_like, shape (batch_size, T, features) or, for one row, (T, features)
-        out : ndarray, optional
-            As in :meth:`step`, of the output's shape.
-
-        Returns
-        -------
-        ndarray, shape (batch_size, T, units) or, for a 2-D x, (T, units)
-            The output of every step; the same bits as T calls of :meth:`step`.
-        """
-        cdef cnp.ndarray a = self._coerce(x, 2), y
-        cdef Plan plan = self.plan
-        cdef size_t steps = a.shape[a.ndim - 2]
-        cdef cnp.npy_intp sizes[3]
-        sizes[0], sizes[1], sizes[2] = self.batch_size, steps, plan.units
-        shape = (self.batch_size, steps, plan.units)[3 - a.ndim:]
-        if out is None:
-            out = cnp.PyArray_EMPTY(a.ndim, sizes + (3 - a.ndim), plan.typenum, 0)
-        elif not (cnp.PyArray_CheckExact(out) and cnp.PyArray_ISCARRAY(<cnp.ndarray>out)
-                  and cnp.PyArray_TYPE(<cnp.ndarray>out) == plan.typenum and out.shape == shape):
-            raise self._bad_out(out, shape)
-        y = <cnp.ndarray>out
-        self._advance(steps, cnp.PyArray_DATA(a), steps * plan.features, cnp.PyArray_DATA(y), steps * plan.units)
-        return y
-
-    cdef bint _fits(self, cnp.ndarray a, size_t width) noexcept:
-        """(batch_size, width), or (width,) for one row: contiguous, aligned, native, of our dtype."""
-        if cnp.PyArray_TYPE(a) != self.plan.typenum or not cnp.PyArray_ISCARRAY_RO(a):
-            return False
-        if a.ndim == 2:
-            return <size_t>a.shape[0] == self.batch_size and <size_t>a.shape[1] == width
-        return a.ndim == 1 and self.batch_size == 1 and <size_t>a.shape[0] == width
-
-    cdef int _advance(self, size_t steps, const void *x, size_t x_batch, void *y, size_t y_batch) except -1:
-        cdef Plan plan = self.plan
-        cdef void *memory = aligned(self.memory)
-        cdef double work = <double>self.batch_size * steps * 4 * plan.units * (plan.features + plan.units)
-        cdef size_t done = 0, n, most
-        cdef flstm_status status = FLSTM_OK
-        self.claim()
-        if work < UNLOCKED_WORK:
-            return check(flstm_stream_run(plan.plan, memory, self.batch_size, steps, x, x_batch, plan.features,
-                                          y, y_batch, plan.units))
-        before = self.state if work > UNPOLLED_WORK else None
-        most = <size_t>(UNPOLLED_WORK * steps / work) + 1
-        self.busy = True
-        while done < steps and status == FLSTM_OK:
-            n = min(steps - done, most)
-            with nogil:
-                status = flstm_stream_run(
-                    plan.plan, memory, self.batch_size, n,
-                    <const char *>x + done * plan.features * plan.element, x_batch, plan.features,
-                    <char *>y + done * plan.units * plan.element, y_batch, plan.units)
-            done += n
-            if status == FLSTM_OK and done < steps and PyErr_CheckSignals():
-                status = FLSTM_ERR_INTERRUPTED
-        self.busy = False
-        if status == FLSTM_ERR_INTERRUPTED:  # as if the block had never begun
-            flstm_stream_set(plan.plan, memory, self.batch_size,
-                             data_or_null(before[0]), data_or_null(before[1]))
-        return check(status)
-
-    def _coerce(self, x, int axes):
-        raise NotImplementedError
-
-    def _bad_out(self, out, shape):
-        raise NotImplementedError
+include "_streams.pxi"

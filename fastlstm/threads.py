@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from fastlstm import _core
 from fastlstm.errors import FastLSTMError
 
 _chosen: int | None = None  # by set_num_threads, or else at the first question
@@ -34,6 +35,7 @@ def set_num_threads(threads: int) -> None:
     """
     global _chosen
     _chosen = checked(threads, "set_num_threads: threads")
+    _core.set_default_threads(_chosen)
 
 
 def get_num_threads() -> int:
@@ -45,6 +47,7 @@ def get_num_threads() -> int:
             _chosen = checked(int(given) if given.strip().isdecimal() else given, "FASTLSTM_NUM_THREADS")
         else:
             _chosen = available()
+        _core.set_default_threads(_chosen)
     return _chosen
 
 

@@ -39,6 +39,13 @@ class Call(ctypes.Structure):
     ]  # fmt: skip
 
 
+class Program(ctypes.Structure):
+    _fields_ = [
+        ("layers", c_size_t), ("plans", POINTER(c_void_p)), ("calls", POINTER(Call)), ("stacked", c_int),
+        ("threads", c_size_t),
+    ]  # fmt: skip
+
+
 STRIDED = [c_void_p, c_ssize_t, c_ssize_t]
 SIGNATURES = {
     "flstm_kernel_name": (c_char_p, [c_size_t]),
@@ -53,7 +60,10 @@ SIGNATURES = {
     "flstm_stream_size": (c_size_t, [c_void_p, c_size_t]),
     "flstm_stream_set": (None, [c_void_p, c_void_p, c_size_t, c_void_p, c_void_p]),
     "flstm_stream_get": (None, [c_void_p, c_void_p, c_size_t, c_void_p, c_void_p]),
-    "flstm_stream_run": (c_int, [c_void_p, c_void_p, c_size_t, c_size_t, *STRIDED, *STRIDED]),
+    "flstm_stream_run": (c_int, [c_void_p, c_void_p, c_size_t, c_size_t, *STRIDED, *STRIDED, c_size_t]),
+    "flstm_program_workspace_size": (c_size_t, [POINTER(Program)]),
+    "flstm_program_run": (c_int, [POINTER(Program), c_void_p]),
+    "flstm_threads_end": (None, []),
     "flstm_activation_name": (c_char_p, [c_int]),
     "flstm_activate": (c_int, [c_int, c_int, c_size_t, c_size_t, c_size_t, c_void_p, c_void_p]),
 }
@@ -87,7 +97,7 @@ def compile_text(text, name, *flags):
 def build():
     """The shared library's path."""
     target = scratch() / "libfastlstm.so"
-    cc(*FLAGS, *WARNINGS, "-shared", "-fPIC", *SOURCES, "-lm", "-o", target)
+    cc(*FLAGS, *WARNINGS, "-shared", "-fPIC", *SOURCES, "-lm", "-pthread", "-o", target)
     return target
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastlstm import _core
 from fastlstm.errors import FastLSTMError, UnsupportedLayerError
 from fastlstm.layers.base import Array, Layer, Shape, keras_class
 from fastlstm.layers.lstm import LSTM
@@ -206,13 +207,18 @@ class Bidirectional(Layer):
             parts = [whole[..., : widths[0]], whole[..., widths[0] :]]
         else:
             parts = [np.empty((*shape, width), self.dtype) for width in widths]
+        turned = (parts[0], parts[1][:, ::-1]) if self.return_sequences else (None, None)
+        sides = zip((forward, backward), given, turned, strict=True)
+        jobs = tuple(side._job(x, state, mask, y) for side, state, y in sides)
+        if jobs[0].plan.isa == jobs[1].plan.isa and forward.dtype == backward.dtype:
+            _core.run_layers(jobs, False)
+        else:
+            for job in jobs:
+                job.plan.run(*job[1:])
         states: list[Array | None] = []
-        for side, state, part in zip((forward, backward), given, parts, strict=True):
-            if self.return_sequences:
-                turned = part if side is forward else part[:, ::-1]
-                _, h, c = side._run(x, state, mask, turned)
-            else:
-                last, h, c = side._run(x, state, mask, None)
+        for side, job, part in zip((forward, backward), jobs, parts, strict=True):
+            last, h, c = side._finish(job)
+            if last is not None:
                 part[...] = last
             states += [h, c]
         outputs = parts if self.merge_mode is None else [whole if self.merge_mode == "concat" else self._merged(*parts)]
@@ -246,4 +252,4 @@ class Bidirectional(Layer):
 def _copy(layer: LSTM, prefix: str, **changes: Any) -> LSTM:
     """A fresh layer of the same configuration and kernel, named as Keras names it."""
     config = {**layer.get_config(), **changes, "name": prefix + layer.name.removeprefix(prefix)}
-    return LSTM(**config, isa=layer.isa, reproducible=layer.reproducible)
+    return LSTM(**config, isa=layer.isa, reproducible=layer.reproducible, threads=layer.threads)

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastlstm import _core
 from fastlstm.arrays import as_float
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.base import Array, Shape
 from fastlstm.layers.core import positive
 from fastlstm.layers.lstm_cell import LSTMWeights
 from fastlstm.stream import Stream, as_state
+
+
+class Job(NamedTuple):
+    """A layer's plan and the arguments of its ``run``."""
+
+    plan: _core.Plan
+    x: Array | None
+    h0: Array | None
+    c0: Array | None
+    y: Array | None
+    last: Array | None
+    h: Array | None
+    c: Array | None
+    mask: Array | None
+    go_backwards: bool
+    zero_output_for_mask: bool
 
 
 class LSTM(LSTMWeights):
@@ -25,7 +42,7 @@ class LSTM(LSTMWeights):
     Arguments, defaults and results are Keras 3.15's on the TensorFlow CPU backend
     (keras/src/layers/rnn/lstm.py). Those that matter in training only (regularizers, constraints,
     dropout, seed) or that choose between equal computations (implementation, unroll, use_cudnn) are
-    accepted and inert. Two more, by keyword:
+    accepted and inert. Three more, by keyword:
 
     Parameters
     ----------
@@ -33,6 +50,8 @@ class LSTM(LSTMWeights):
         Kernel to use (``fastlstm.show_config()`` lists them); default FASTLSTM_ISA, else the best.
     reproducible : bool
         Only kernels that round each multiply-add once: the same bits on every one of them.
+    threads : int, optional
+        Threads that a call may use; default ``fastlstm.get_num_threads()``. They change no result.
     """
 
     _rank = 3
@@ -172,30 +191,39 @@ class LSTM(LSTMWeights):
         self._refuse_training(training)
         x = self._as_sequences(sequences)
         y = np.empty((x.shape[0], x.shape[1], self.units), self._real) if self.return_sequences else None
-        last, h, c = self._run(x, initial_state, mask, y)
+        job = self._job(x, initial_state, mask, y)
+        job.plan.run(*job[1:])
+        last, h, c = self._finish(job)
         output = last if y is None else y
         return (output, h, c) if self.return_state else output
 
-    def _run(
-        self, x: Array, initial_state: Any, mask: Any, y: Array | None
-    ) -> tuple[Array | None, Array | None, Array | None]:
-        """The layer over x as the kernel reads it, its sequence into y; last output (without y) and state."""
+    def _job(self, x: Array, initial_state: Any, mask: Any, y: Array | None, *, below: bool = False) -> Job:
+        """What the kernel needs for x, with the layer's sequence into y.
+
+        below: x is a layer's input further down the stack, and this layer reads the one right below.
+        """
         batch, steps = x.shape[:2]
         h0, c0 = self._initial_state(initial_state, batch)
         used = None if mask is None else self._as_mask(mask, batch, steps)
         shape = (batch, self.units)
-        last = np.empty(shape, self._real) if y is None else None
+        last = np.empty(shape, self._real) if not self.return_sequences else None
         keep = self.return_state or self.stateful
         h, c = (np.empty(shape, self._real), np.empty(shape, self._real)) if keep else (None, None)
-        # Keras zeroes an unrolled, reversed layer's sequence by the mask in its unreversed order
-        unreversed = self.unroll and self.go_backwards and self.zero_output_for_mask and y is not None
-        zero = self.zero_output_for_mask and not unreversed
-        self._packed().run(x, h0, c0, y, last, h, c, used, self.go_backwards, zero)
-        if unreversed and used is not None and y is not None:
-            y[used == 0] = 0
-        if self.stateful and h is not None and c is not None:
-            self._states = h.copy(), c.copy()
-        return last, h, c
+        zero = self.zero_output_for_mask and not self._zeroes_unreversed
+        return Job(self._packed(), None if below else x, h0, c0, y, last, h, c, used, self.go_backwards, zero)
+
+    @property
+    def _zeroes_unreversed(self) -> bool:
+        """Keras zeroes an unrolled, reversed layer's sequence by the mask in its unreversed order."""
+        return self.unroll and self.go_backwards and self.zero_output_for_mask and self.return_sequences
+
+    def _finish(self, job: Job) -> tuple[Array | None, Array | None, Array | None]:
+        """Last output (without return_sequences) and state of a job that has run."""
+        if job.mask is not None and job.y is not None and self._zeroes_unreversed:
+            job.y[job.mask == 0] = 0
+        if self.stateful and job.h is not None and job.c is not None:
+            self._states = job.h.copy(), job.c.copy()
+        return job.last, job.h, job.c
 
     def stream(self, batch_size: int = 1) -> Stream:
         """The layer one step at a time, from a state of zeros.

@@ -14,6 +14,8 @@ from fastlstm.errors import FastLSTMError
 from fastlstm.layers.base import Array, Layer, Shape
 from fastlstm.layers.core import positive
 from fastlstm.stream import as_state
+from fastlstm.threads import checked as checked_threads
+from fastlstm.threads import get_num_threads
 
 
 class LSTMWeights(Layer):
@@ -45,6 +47,7 @@ class LSTMWeights(Layer):
         implementation: int = 2,
         isa: str | None = None,
         reproducible: bool = False,
+        threads: int | None = None,
         **base: Any,
     ) -> None:
         super().__init__(**base)
@@ -63,6 +66,7 @@ class LSTMWeights(Layer):
         self._real = np.dtype(self.dtype)
         self.isa = choose_isa(isa, reproducible)
         self.reproducible = reproducible
+        self.threads = None if threads is None else checked_threads(threads, f"{who}: threads")
         self._plan: _core.Plan | None = None
         self._saved_config = {
             "kernel_initializer": initializers.serialize(kernel_initializer),
@@ -119,9 +123,11 @@ class LSTMWeights(Layer):
         plan = self._plan
         if plan is None:
             w = self._weights
+            get_num_threads()  # the default is asked for at the latest now
             plan = self._plan = _core.Plan(
                 w["kernel"], w["recurrent_kernel"], w.get("bias"),
                 self.activation.number, self.recurrent_activation.number, self.isa, self.reproducible,
+                self.threads or 0,
             )  # fmt: skip
         return plan
 
@@ -149,13 +155,13 @@ class LSTMWeights(Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
         """A new, unbuilt layer from :meth:`get_config`'s result, ours or Keras's."""
-        own = sorted({"isa", "reproducible"} & set(config))
+        own = sorted({"isa", "reproducible", "threads"} & set(config))
         if own:
             raise FastLSTMError(f"{cls.__name__} config: {own} say how to run, not what to compute; set them in code")
         return cls(**config)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments in Keras's names, without our own isa and reproducible."""
+        """The constructor's arguments in Keras's names, without our own isa, reproducible and threads."""
         return {
             **super().get_config(),
             "units": self.units,
@@ -181,6 +187,8 @@ class LSTMCell(LSTMWeights):
         Kernel to use (``fastlstm.show_config()`` lists them); default FASTLSTM_ISA, else the best.
     reproducible : bool
         Only kernels that round each multiply-add once: the same bits on every one of them.
+    threads : int, optional
+        Threads that a call may use; default ``fastlstm.get_num_threads()``. They change no result.
     """
 
     _rank = 2

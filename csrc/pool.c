@@ -1,0 +1,228 @@
+/* pool.c -- the one pool of threads: made when first needed, awake a short while after each job, then
+ * asleep; a fork's child begins with none. Without POSIX threads every job is its caller's alone. */
+#if defined(__linux__)
+#define _GNU_SOURCE /* sched_getaffinity */
+#endif
+#include "pool.h"
+
+#include "fastlstm.h"
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <time.h>
+
+enum { AWAKE = 100 * 1000, PAUSES = 64 }; /* nanoseconds that an idle thread spins; pauses between two looks at the clock */
+
+/* What a worker is told, and what it says of itself. */
+enum { SPINS, SLEEPS, WORKS, ENDS };
+
+typedef struct worker {
+    _Alignas(64) atomic_uint state;
+    pthread_t thread;
+    pthread_mutex_t lock; /* of going to sleep and being woken */
+    pthread_cond_t wake;
+    void (*job)(void *, size_t);
+    void *arg;
+    size_t index;
+} worker;
+
+static struct {
+    atomic_flag taken;
+    atomic_size_t generation;
+    int64_t last; /* when the last job ended or would have */
+    size_t workers;
+    int watches_forks;
+    worker worker[FLSTM_MOST_THREADS];
+} pool = {.taken = ATOMIC_FLAG_INIT};
+
+static int64_t now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+void flstm_yield(void)
+{
+    sched_yield();
+}
+
+size_t flstm_pool_generation(void)
+{
+    return atomic_load(&pool.generation);
+}
+
+static void sleep_until_told(worker *w)
+{
+    if (!atomic_compare_exchange_strong(&w->state, &(unsigned){SPINS}, SLEEPS))
+        return;
+    pthread_mutex_lock(&w->lock);
+    while (atomic_load(&w->state) == SLEEPS)
+        pthread_cond_wait(&w->wake, &w->lock);
+    pthread_mutex_unlock(&w->lock);
+}
+
+/* Returns what the worker is told to do. */
+static unsigned wait_for_work(worker *w)
+{
+    unsigned state;
+    for (int64_t end = now() + AWAKE; (state = atomic_load_explicit(&w->state, memory_order_acquire)) == SPINS;) {
+        for (int n = 0; n < PAUSES && atomic_load_explicit(&w->state, memory_order_relaxed) == SPINS; n++)
+            FLSTM_PAUSE();
+        if (now() > end) {
+            sleep_until_told(w);
+            end = now() + AWAKE;
+        }
+    }
+    return state;
+}
+
+static void *work(void *arg)
+{
+    worker *const w = arg;
+    while (wait_for_work(w) == WORKS) {
+        w->job(w->arg, w->index);
+        atomic_store_explicit(&w->state, SPINS, memory_order_release);
+    }
+    return NULL;
+}
+
+/* Tells a worker its new state; wakes it if it sleeps. */
+static void tell(worker *w, unsigned state)
+{
+    if (atomic_exchange(&w->state, state) != SLEEPS)
+        return;
+    pthread_mutex_lock(&w->lock);
+    pthread_cond_signal(&w->wake);
+    pthread_mutex_unlock(&w->lock);
+}
+
+/* In a fork's child: the threads, and whoever held the pool, are the parent's. */
+static void forget(void)
+{
+    pool.workers = 0;
+    atomic_flag_clear(&pool.taken);
+    atomic_fetch_add(&pool.generation, 1);
+}
+
+/* Makes workers until there are `count`; says whether there are. Signals stay with the callers' threads. */
+static int hire(size_t count)
+{
+    sigset_t all, before;
+    if (pool.workers >= count)
+        return 1;
+    if (!pool.watches_forks)
+        pool.watches_forks = pthread_atfork(NULL, NULL, forget) == 0;
+    if (!pool.watches_forks)
+        return 0;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (; pool.workers < count; pool.workers++) {
+        worker *const w = &pool.worker[pool.workers];
+        pthread_mutex_init(&w->lock, NULL);
+        pthread_cond_init(&w->wake, NULL);
+        atomic_store(&w->state, SPINS);
+        if (pthread_create(&w->thread, NULL, work, w) != 0)
+            break;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return pool.workers >= count;
+}
+
+/* Whether the calling thread may run on so many processors. */
+static int granted(size_t threads)
+{
+#if defined(__linux__)
+    cpu_set_t mask;
+    return sched_getaffinity(0, sizeof mask, &mask) != 0 || (size_t)CPU_COUNT(&mask) >= threads;
+#else
+    (void)threads;
+    return 1;
+#endif
+}
+
+/* Whether all of the first `count` workers spin. If not, and jobs come thick and fast, they are woken for
+ * the next one. */
+static int awake(size_t count)
+{
+    const int64_t before = pool.last;
+    int all = count <= pool.workers;
+    for (size_t i = 0; i < count && i < pool.workers; i++)
+        all &= atomic_load_explicit(&pool.worker[i].state, memory_order_relaxed) == SPINS;
+    if (all)
+        return 1;
+    pool.last = now();
+    if (pool.last - before < AWAKE && hire(count))
+        for (size_t i = 0; i < count; i++)
+            tell(&pool.worker[i], SPINS);
+    return 0;
+}
+
+int flstm_together(size_t threads, int is_short, void (*job)(void *, size_t), void *arg)
+{
+    if (threads < 2 || threads > FLSTM_MOST_THREADS || !granted(threads) || atomic_flag_test_and_set(&pool.taken))
+        return 0;
+    if (is_short ? !awake(threads - 1) : !hire(threads - 1)) {
+        atomic_flag_clear(&pool.taken);
+        return 0;
+    }
+    const size_t generation = flstm_pool_generation();
+    for (size_t i = 1; i < threads; i++) {
+        worker *const w = &pool.worker[i - 1];
+        w->job = job, w->arg = arg, w->index = i;
+        tell(w, WORKS);
+    }
+    job(arg, 0);
+    for (size_t i = 1; i < threads && generation == flstm_pool_generation(); i++)
+        for (size_t n = 0; atomic_load_explicit(&pool.worker[i - 1].state, memory_order_acquire) == WORKS; n++) {
+            if (n < 1 << 14)
+                FLSTM_PAUSE();
+            else
+                flstm_yield();
+        }
+    if (generation != flstm_pool_generation())
+        return 1; /* forked inside the job: the child's pool was given back already */
+    if (is_short)
+        pool.last = now();
+    atomic_flag_clear(&pool.taken);
+    return 1;
+}
+
+void flstm_threads_end(void)
+{
+    while (atomic_flag_test_and_set(&pool.taken))
+        sched_yield();
+    for (; pool.workers > 0; pool.workers--) {
+        worker *const w = &pool.worker[pool.workers - 1];
+        tell(w, ENDS);
+        pthread_join(w->thread, NULL);
+        pthread_cond_destroy(&w->wake);
+        pthread_mutex_destroy(&w->lock);
+    }
+    atomic_flag_clear(&pool.taken);
+}
+
+#else
+
+void flstm_yield(void)
+{
+}
+
+size_t flstm_pool_generation(void)
+{
+    return 0;
+}
+
+int flstm_together(size_t threads, int is_short, void (*job)(void *, size_t), void *arg)
+{
+    (void)threads, (void)is_short, (void)job, (void)arg;
+    return 0;
+}
+
+void flstm_threads_end(void)
+{
+}
+
+#endif

@@ -1,0 +1,60 @@
+/* pool.h -- the one pool of threads, and how threads of one job wait for each other. */
+#ifndef FLSTM_POOL_H
+#define FLSTM_POOL_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { FLSTM_MOST_THREADS = 64 };
+
+/* Runs job(arg, i) for all i < threads at the same time, i = 0 on the calling thread, and returns 1 when
+ * all are done; or does nothing and returns 0: the pool is another caller's, the affinity mask grants
+ * fewer processors, threads cannot be had, or they sleep and the job is too short to wait for them. Short
+ * jobs that follow one another closely find the threads awake. */
+int flstm_together(size_t threads, int is_short, void (*job)(void *arg, size_t index), void *arg);
+
+/* Changes when this process turns out to be a fork's child, where the pool's threads do not exist. */
+size_t flstm_pool_generation(void);
+
+/* Where the members of a team wait for each other: each publishes how often it has arrived. A member that
+ * leaves for good has arrived at every meeting there will be. */
+typedef struct flstm_meeting {
+    struct {
+        _Alignas(64) atomic_size_t count;
+    } arrived[FLSTM_MOST_THREADS];
+} flstm_meeting;
+
+#if defined(__x86_64__) || defined(__i386__)
+#define FLSTM_PAUSE() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define FLSTM_PAUSE() __asm__ volatile("yield")
+#else
+#define FLSTM_PAUSE() ((void)0)
+#endif
+
+/* Gives the processor away: for when who is waited for may be waiting for it. */
+void flstm_yield(void);
+
+/* Waits until all of members first .. first + members - 1 have come here as often as `member` has. What
+ * each wrote before is seen by all after. */
+static inline void flstm_meet(flstm_meeting *m, size_t first, size_t members, size_t member)
+{
+    enum { PATIENCE = 1 << 14 };
+    const size_t count = atomic_load_explicit(&m->arrived[member].count, memory_order_relaxed) + 1;
+    atomic_store_explicit(&m->arrived[member].count, count, memory_order_release);
+    for (size_t other = first; other < first + members; other++)
+        for (size_t n = 0; atomic_load_explicit(&m->arrived[other].count, memory_order_acquire) < count; n++) {
+            if (n < PATIENCE)
+                FLSTM_PAUSE();
+            else
+                flstm_yield();
+        }
+}
+
+static inline void flstm_leave(flstm_meeting *m, size_t member)
+{
+    atomic_store_explicit(&m->arrived[member].count, SIZE_MAX / 2, memory_order_release);
+}
+
+#endif

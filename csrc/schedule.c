@@ -1,0 +1,88 @@
+/* schedule.c -- chooses which thread does what: pure functions of sizes. */
+#include "schedule.h"
+
+#include "work.h"
+
+enum {
+    SHARED_WORK = 150 * 1000,     /* multiply-adds worth a second thread that is awake: some microseconds */
+    WAKING_WORK = 8 * 1000 * 1000, /* and worth waking one */
+    MEETING_WORK = 16 * 1000,     /* multiply-adds of a thread's part of a step, worth meeting after it */
+    OWN_BYTES = 640 << 10,        /* weights that a core's own cache holds beside the rest */
+    WAVE_STEPS = 32,              /* steps of a chunk where no layer projects its input first */
+    LEAST_WAVE = 6                /* steps worth meeting between layers */
+};
+
+static double step_work(const flstm_plan *plan, size_t batch)
+{
+    return 4.0 * (double)batch * (double)plan->weights.padded * (double)(plan->weights.features + plan->weights.units);
+}
+
+int flstm_worth_sharing(double work)
+{
+    return work >= SHARED_WORK;
+}
+
+int flstm_worth_waking(double work)
+{
+    return work >= WAKING_WORK;
+}
+
+size_t flstm_unit_members(const flstm_plan *plan, size_t batch, size_t threads)
+{
+    const double most = 4.0 * (double)batch * (double)plan->weights.padded * (double)plan->weights.units / MEETING_WORK;
+    const size_t worth = most < (double)threads ? (size_t)most : threads;
+    const size_t members = worth < plan->weights.vectors ? worth : plan->weights.vectors;
+    return plan->fused_cell && members ? members : 1;
+}
+
+static size_t stride_of(const flstm_program *p, size_t rows, size_t groups)
+{
+    const size_t steps = p->calls[0].steps;
+    size_t stride = 0;
+    for (size_t l = 0; l < p->layers; l++) {
+        const size_t chunk = flstm_chunk(p->plans[l], rows, steps);
+        stride = chunk && (!stride || chunk < stride) ? chunk : stride;
+    }
+    if (!stride)
+        stride = p->stacked && p->layers > 1 ? WAVE_STEPS : steps;
+    if (p->stacked && groups > 1 && stride > steps / 16) /* the first and last chunks keep some threads idle */
+        stride = steps / 16 > LEAST_WAVE ? steps / 16 / LEAST_WAVE * LEAST_WAVE : LEAST_WAVE;
+    return stride < steps ? stride : steps ? steps : 1;
+}
+
+schedule flstm_schedule(const flstm_program *p, size_t threads)
+{
+    const size_t batch = p->calls[0].batch;
+    schedule s = {.threads = 1, .groups = 1, .members = 1};
+    double work = 0;
+    size_t members = threads, block = batch, largest = 0;
+    for (size_t l = 0; l < p->layers; l++) {
+        const flstm_plan *plan = p->plans[l];
+        const size_t shared = flstm_unit_members(plan, batch, threads), rows = flstm_row_block(plan, batch);
+        work += step_work(plan, batch) * (double)p->calls[0].steps;
+        members = shared < members ? shared : members;
+        block = rows < block ? rows : block;
+        largest = plan->bytes > largest ? plan->bytes : largest;
+    }
+    s.is_short = !flstm_worth_waking(work);
+    if (threads > FLSTM_MOST_THREADS)
+        threads = FLSTM_MOST_THREADS;
+    if (threads > 1 && flstm_worth_sharing(work)) {
+        const size_t tile = p->plans[0]->kernel->tile_rows, rows = (batch - 1) / threads + 1;
+        const size_t groups = p->layers < threads ? p->layers : threads;
+        const int few_rows = rows < 2 * tile;
+        if (!few_rows && (largest <= OWN_BYTES || members < threads))
+            s.share = ((rows - 1) / tile + 1) * tile;
+        else if (groups > 1 && (largest <= OWN_BYTES || members < 2))
+            s.groups = groups, s.members = members < threads / groups ? members : threads / groups;
+        else if (members > 1)
+            s.members = members;
+        else if (batch > 1)
+            s.share = rows;
+        s.threads = s.share ? (batch - 1) / s.share + 1 : s.groups * s.members;
+    }
+    if (s.share && s.share < block)
+        block = s.share;
+    s.stride = stride_of(p, block, s.groups);
+    return s;
+}

@@ -1,0 +1,27 @@
+/* schedule.h -- which thread does what in a run. */
+#ifndef FLSTM_SCHEDULE_H
+#define FLSTM_SCHEDULE_H
+
+#include "fastlstm.h"
+
+/* Threads share the rows of the batch; or they form `groups` that share the layers, each of `members` that
+ * share the units of a layer. */
+typedef struct schedule {
+    size_t threads;
+    size_t share;   /* rows a thread, or 0: all threads work on the same rows */
+    size_t groups, members;
+    size_t stride;  /* steps that a layer does before another has its turn */
+    int is_short;   /* not worth waking a thread for */
+} schedule;
+
+/* The schedule for a program on its threads, or on one. */
+schedule flstm_schedule(const flstm_program *program, size_t threads);
+
+/* Whether the units of one step of a layer are worth sharing; stream.c asks, too. */
+size_t flstm_unit_members(const flstm_plan *plan, size_t batch, size_t threads);
+
+/* Whether so many multiply-adds are worth a second thread at all, and whether one is to be woken for them. */
+int flstm_worth_sharing(double work);
+int flstm_worth_waking(double work);
+
+#endif
