@@ -13,10 +13,16 @@
 #include <signal.h>
 #include <time.h>
 
-enum { AWAKE = 100 * 1000, PAUSES = 64 }; /* nanoseconds that an idle thread spins; pauses between two looks at the clock */
+enum {
+    AWAKE = 100 * 1000,   /* nanoseconds that an idle thread spins before it sleeps */
+    WAKING = 30 * 1000,   /* patience that is worth waking one */
+    RESPITE = 1000 * 1000, /* time without another attempt after one that found its threads held up */
+    ASKING = 10 * 1000 * 1000, /* between two looks at the affinity mask */
+    PAUSES = 64           /* between two looks at the clock */
+};
 
-/* What a worker is told, and what it says of itself. */
-enum { SPINS, SLEEPS, WORKS, ENDS };
+/* A worker's state. It goes from spinning to sleeping and, called, to ready by itself; the rest it is told. */
+enum { SPINS, SLEEPS, CALLED, READY, WORKS, ENDS };
 
 typedef struct worker {
     _Alignas(64) atomic_uint state;
@@ -31,7 +37,10 @@ typedef struct worker {
 static struct {
     atomic_flag taken;
     atomic_size_t generation;
-    int64_t last; /* when the last job ended or would have */
+    int64_t last;    /* when a job last wanted threads that slept */
+    int64_t respite; /* no attempt before this time */
+    int64_t asked;   /* for the affinity mask, which granted so many processors */
+    size_t processors;
     size_t workers;
     int watches_forks;
     worker worker[FLSTM_MOST_THREADS];
@@ -64,14 +73,16 @@ static void sleep_until_told(worker *w)
     pthread_mutex_unlock(&w->lock);
 }
 
-/* Returns what the worker is told to do. */
+/* Returns when the worker is to do something. */
 static unsigned wait_for_work(worker *w)
 {
     unsigned state;
-    for (int64_t end = now() + AWAKE; (state = atomic_load_explicit(&w->state, memory_order_acquire)) == SPINS;) {
-        for (int n = 0; n < PAUSES && atomic_load_explicit(&w->state, memory_order_relaxed) == SPINS; n++)
+    for (int64_t end = now() + AWAKE; (state = atomic_load_explicit(&w->state, memory_order_acquire)) < WORKS;) {
+        if (state == CALLED)
+            atomic_compare_exchange_strong(&w->state, &state, READY);
+        for (int n = 0; n < PAUSES && state == atomic_load_explicit(&w->state, memory_order_relaxed); n++)
             FLSTM_PAUSE();
-        if (now() > end) {
+        if (state == SPINS && now() > end) {
             sleep_until_told(w);
             end = now() + AWAKE;
         }
@@ -131,12 +142,17 @@ static int hire(size_t count)
     return pool.workers >= count;
 }
 
-/* Whether the calling thread may run on so many processors. */
+/* Whether the process may run on so many processors. The system is asked now and then only. */
 static int granted(size_t threads)
 {
 #if defined(__linux__)
+    const int64_t time = now();
     cpu_set_t mask;
-    return sched_getaffinity(0, sizeof mask, &mask) != 0 || (size_t)CPU_COUNT(&mask) >= threads;
+    if (!pool.processors || time - pool.asked > ASKING) {
+        pool.processors = sched_getaffinity(0, sizeof mask, &mask) == 0 ? (size_t)CPU_COUNT(&mask) : SIZE_MAX;
+        pool.asked = time;
+    }
+    return pool.processors >= threads;
 #else
     (void)threads;
     return 1;
@@ -147,12 +163,12 @@ static int granted(size_t threads)
  * the next one. */
 static int awake(size_t count)
 {
-    const int64_t before = pool.last;
     int all = count <= pool.workers;
     for (size_t i = 0; i < count && i < pool.workers; i++)
         all &= atomic_load_explicit(&pool.worker[i].state, memory_order_relaxed) == SPINS;
     if (all)
         return 1;
+    const int64_t before = pool.last;
     pool.last = now();
     if (pool.last - before < AWAKE && hire(count))
         for (size_t i = 0; i < count; i++)
@@ -160,33 +176,55 @@ static int awake(size_t count)
     return 0;
 }
 
-int flstm_together(size_t threads, int is_short, void (*job)(void *, size_t), void *arg)
+/* Calls the first `count` workers and waits until they are ready; sends them away again if that takes too
+ * long: one that is held up would hold up all. */
+static int gather(size_t count, int64_t patience)
 {
-    if (threads < 2 || threads > FLSTM_MOST_THREADS || !granted(threads) || atomic_flag_test_and_set(&pool.taken))
+    if (pool.respite && now() < pool.respite)
         return 0;
-    if (is_short ? !awake(threads - 1) : !hire(threads - 1)) {
-        atomic_flag_clear(&pool.taken);
-        return 0;
-    }
+    for (size_t i = 0; i < count; i++)
+        tell(&pool.worker[i], CALLED);
+    const int64_t end = now() + patience;
+    size_t ready = 0;
+    for (int late = 0; ready < count && !late; late = now() > end)
+        for (int n = 0; n < PAUSES && ready < count; n++) {
+            if (atomic_load_explicit(&pool.worker[ready].state, memory_order_acquire) == READY)
+                ready++;
+            else
+                FLSTM_PAUSE();
+        }
+    pool.respite = ready < count ? now() + RESPITE : 0;
+    for (size_t i = 0; ready < count && i < count; i++)
+        atomic_store(&pool.worker[i].state, SPINS);
+    return ready == count;
+}
+
+static void run(size_t threads, void (*job)(void *, size_t), void *arg)
+{
     const size_t generation = flstm_pool_generation();
     for (size_t i = 1; i < threads; i++) {
         worker *const w = &pool.worker[i - 1];
         w->job = job, w->arg = arg, w->index = i;
-        tell(w, WORKS);
+        atomic_store_explicit(&w->state, WORKS, memory_order_release);
     }
     job(arg, 0);
     for (size_t i = 1; i < threads && generation == flstm_pool_generation(); i++)
-        for (size_t n = 0; atomic_load_explicit(&pool.worker[i - 1].state, memory_order_acquire) == WORKS; n++) {
-            if (n < 1 << 14)
-                FLSTM_PAUSE();
-            else
-                flstm_yield();
-        }
-    if (generation != flstm_pool_generation())
-        return 1; /* forked inside the job: the child's pool was given back already */
-    if (is_short)
-        pool.last = now();
-    atomic_flag_clear(&pool.taken);
+        for (size_t n = 0; atomic_load_explicit(&pool.worker[i - 1].state, memory_order_acquire) == WORKS; n++)
+            flstm_wait_a_little(n);
+    if (generation == flstm_pool_generation()) /* else forked inside the job: it was given back already */
+        atomic_flag_clear(&pool.taken);
+}
+
+int flstm_together(size_t threads, int64_t patience, void (*job)(void *, size_t), void *arg)
+{
+    if (threads < 2 || threads > FLSTM_MOST_THREADS || atomic_flag_test_and_set(&pool.taken))
+        return 0;
+    if (!granted(threads) || !(patience < WAKING ? awake(threads - 1) : hire(threads - 1))
+        || !gather(threads - 1, patience)) {
+        atomic_flag_clear(&pool.taken);
+        return 0;
+    }
+    run(threads, job, arg);
     return 1;
 }
 
@@ -215,9 +253,9 @@ size_t flstm_pool_generation(void)
     return 0;
 }
 
-int flstm_together(size_t threads, int is_short, void (*job)(void *, size_t), void *arg)
+int flstm_together(size_t threads, int64_t patience, void (*job)(void *, size_t), void *arg)
 {
-    (void)threads, (void)is_short, (void)job, (void)arg;
+    (void)threads, (void)patience, (void)job, (void)arg;
     return 0;
 }
 

@@ -10,9 +10,10 @@ enum { FLSTM_MOST_THREADS = 64 };
 
 /* Runs job(arg, i) for all i < threads at the same time, i = 0 on the calling thread, and returns 1 when
  * all are done; or does nothing and returns 0: the pool is another caller's, the affinity mask grants
- * fewer processors, threads cannot be had, or they sleep and the job is too short to wait for them. Short
- * jobs that follow one another closely find the threads awake. */
-int flstm_together(size_t threads, int is_short, void (*job)(void *arg, size_t index), void *arg);
+ * fewer processors, threads cannot be had, or they have not all begun after `patience` nanoseconds, because
+ * they slept or their processors are busy. Too little patience to wake them needs them awake: so they
+ * are when jobs follow one another closely. */
+int flstm_together(size_t threads, int64_t patience, void (*job)(void *arg, size_t index), void *arg);
 
 /* Changes when this process turns out to be a fork's child, where the pool's threads do not exist. */
 size_t flstm_pool_generation(void);
@@ -33,23 +34,29 @@ typedef struct flstm_meeting {
 #define FLSTM_PAUSE() ((void)0)
 #endif
 
-/* Gives the processor away: for when who is waited for may be waiting for it. */
+/* Gives the processor away. */
 void flstm_yield(void);
+
+/* The n-th look in vain: at first there may be nothing but a moment to wait; later, who is waited for may
+ * itself wait for this processor. */
+static inline void flstm_wait_a_little(size_t n)
+{
+    enum { PATIENCE = 1 << 14 };
+    if (n < PATIENCE)
+        FLSTM_PAUSE();
+    else
+        flstm_yield();
+}
 
 /* Waits until all of members first .. first + members - 1 have come here as often as `member` has. What
  * each wrote before is seen by all after. */
 static inline void flstm_meet(flstm_meeting *m, size_t first, size_t members, size_t member)
 {
-    enum { PATIENCE = 1 << 14 };
     const size_t count = atomic_load_explicit(&m->arrived[member].count, memory_order_relaxed) + 1;
     atomic_store_explicit(&m->arrived[member].count, count, memory_order_release);
     for (size_t other = first; other < first + members; other++)
-        for (size_t n = 0; atomic_load_explicit(&m->arrived[other].count, memory_order_acquire) < count; n++) {
-            if (n < PATIENCE)
-                FLSTM_PAUSE();
-            else
-                flstm_yield();
-        }
+        for (size_t n = 0; atomic_load_explicit(&m->arrived[other].count, memory_order_acquire) < count; n++)
+            flstm_wait_a_little(n);
 }
 
 static inline void flstm_leave(flstm_meeting *m, size_t member)

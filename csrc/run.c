@@ -281,8 +281,12 @@ static int program_valid(const flstm_program *p)
 
 size_t flstm_program_workspace_size(const flstm_program *p)
 {
-    const schedule alone = flstm_schedule(p, 1), shared = flstm_schedule(p, p->threads);
-    const size_t one = run_size(p, &alone), all = run_size(p, &shared) * (shared.share ? shared.threads : 1);
+    const schedule alone = flstm_schedule(p, 1);
+    const size_t one = run_size(p, &alone);
+    if (p->threads < 2)
+        return one;
+    const schedule shared = flstm_schedule(p, p->threads); /* which may find the threads taken */
+    const size_t all = run_size(p, &shared) * (shared.share ? shared.threads : 1);
     return one > all ? one : all;
 }
 
@@ -304,7 +308,7 @@ flstm_status flstm_program_run(const flstm_program *p, void *workspace)
             atomic_init(&run.chunks.arrived[i].count, 0);
         }
         run.size = run_size(p, &run.schedule);
-        done = flstm_together(threads, run.schedule.is_short, run_thread, &run);
+        done = flstm_together(threads, run.schedule.patience, run_thread, &run);
     }
     if (!done) {
         run.schedule = flstm_schedule(p, 1);

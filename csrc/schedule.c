@@ -4,12 +4,14 @@
 #include "work.h"
 
 enum {
-    SHARED_WORK = 150 * 1000,     /* multiply-adds worth a second thread that is awake: some microseconds */
-    WAKING_WORK = 8 * 1000 * 1000, /* and worth waking one */
-    MEETING_WORK = 16 * 1000,     /* multiply-adds of a thread's part of a step, worth meeting after it */
-    OWN_BYTES = 640 << 10,        /* weights that a core's own cache holds beside the rest */
-    WAVE_STEPS = 32,              /* steps of a chunk where no layer projects its input first */
-    LEAST_WAVE = 6                /* steps worth meeting between layers */
+    SHARED_WORK = 150 * 1000, /* multiply-adds worth a second thread that is awake: some microseconds */
+    WORK_RATE = 40,           /* multiply-adds a nanosecond, of one thread, near enough */
+    PATIENCE = 4,             /* the part of the time alone that may be spent waiting */
+    MOST_PATIENCE = 1000 * 1000,
+    MEETING_WORK = 16 * 1000, /* multiply-adds of a thread's part of a step, worth meeting after it */
+    OWN_BYTES = 640 << 10,    /* weights that a core's own cache holds beside the rest */
+    WAVE_STEPS = 32,          /* steps of a chunk where no layer projects its input first */
+    LEAST_WAVE = 6            /* steps worth meeting between layers */
 };
 
 static double step_work(const flstm_plan *plan, size_t batch)
@@ -17,14 +19,10 @@ static double step_work(const flstm_plan *plan, size_t batch)
     return 4.0 * (double)batch * (double)plan->weights.padded * (double)(plan->weights.features + plan->weights.units);
 }
 
-int flstm_worth_sharing(double work)
+int64_t flstm_patience(double work)
 {
-    return work >= SHARED_WORK;
-}
-
-int flstm_worth_waking(double work)
-{
-    return work >= WAKING_WORK;
+    const double patience = work / WORK_RATE / PATIENCE;
+    return work < SHARED_WORK ? 0 : patience < MOST_PATIENCE ? (int64_t)patience : MOST_PATIENCE;
 }
 
 size_t flstm_unit_members(const flstm_plan *plan, size_t batch, size_t threads)
@@ -64,10 +62,10 @@ schedule flstm_schedule(const flstm_program *p, size_t threads)
         block = rows < block ? rows : block;
         largest = plan->bytes > largest ? plan->bytes : largest;
     }
-    s.is_short = !flstm_worth_waking(work);
+    s.patience = flstm_patience(work);
     if (threads > FLSTM_MOST_THREADS)
         threads = FLSTM_MOST_THREADS;
-    if (threads > 1 && flstm_worth_sharing(work)) {
+    if (threads > 1 && s.patience) {
         const size_t tile = p->plans[0]->kernel->tile_rows, rows = (batch - 1) / threads + 1;
         const size_t groups = p->layers < threads ? p->layers : threads;
         const int few_rows = rows < 2 * tile;

@@ -2,6 +2,8 @@
 #ifndef FLSTM_SCHEDULE_H
 #define FLSTM_SCHEDULE_H
 
+#include <stdint.h>
+
 #include "fastlstm.h"
 
 /* Threads share the rows of the batch; or they form `groups` that share the layers, each of `members` that
@@ -11,7 +13,7 @@ typedef struct schedule {
     size_t share;   /* rows a thread, or 0: all threads work on the same rows */
     size_t groups, members;
     size_t stride;  /* steps that a layer does before another has its turn */
-    int is_short;   /* not worth waking a thread for */
+    int64_t patience; /* nanoseconds to wait for the other threads before running alone */
 } schedule;
 
 /* The schedule for a program on its threads, or on one. */
@@ -20,8 +22,8 @@ schedule flstm_schedule(const flstm_program *program, size_t threads);
 /* Whether the units of one step of a layer are worth sharing; stream.c asks, too. */
 size_t flstm_unit_members(const flstm_plan *plan, size_t batch, size_t threads);
 
-/* Whether so many multiply-adds are worth a second thread at all, and whether one is to be woken for them. */
-int flstm_worth_sharing(double work);
-int flstm_worth_waking(double work);
+/* How long to wait for the help of other threads with so many multiply-adds, in nanoseconds; 0: they are
+ * not worth it. */
+int64_t flstm_patience(double work);
 
 #endif

@@ -7,7 +7,7 @@
 enum {
     FEATURE_BLOCK = 512,      /* features whose weights stay in L2 while the rows pass by */
     POLL_WORK = 1 << 24,      /* multiply-adds between two polls: a few milliseconds */
-    LATENT_BYTES = 80 << 10   /* recurrent weights up to which a step waits for itself more than for them */
+    LATENT_BYTES = 80 << 10    /* recurrent weights up to which a step waits for itself more than for them */
 };
 
 static void products(const flstm_plan *plan, size_t vector, size_t vectors, size_t rows, const char *x,

@@ -43,7 +43,7 @@ int main(void)
 
     for (int t = 0; t < STEPS; t++) {
         const float x[FEATURES] = {sinf(0.1f * (float)t)};
-        flstm_stream_run(plan, stream, ROWS, 1, x, FEATURES, FEATURES, y, UNITS, UNITS);
+        flstm_stream_run(plan, stream, ROWS, 1, x, FEATURES, FEATURES, y, UNITS, UNITS, 1);
     }
     for (int u = 0; u < UNITS; u++)
         printf("%.9g\n", (double)y[u]);

@@ -1,5 +1,6 @@
 """Types of the compiled binding."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,21 +36,9 @@ class Plan:
         reproducible: bool,
         threads: int = 0,
     ) -> None: ...
-    def run(
-        self,
-        x: _Array | None,
-        h0: _Array | None,
-        c0: _Array | None,
-        y: _Array | None,
-        last: _Array | None,
-        h: _Array | None,
-        c: _Array | None,
-        mask: _Array | None,
-        go_backwards: bool,
-        zero_output_for_mask: bool,
-    ) -> None: ...
 
-def run_layers(arguments: tuple[tuple[Any, ...], ...], stacked: bool) -> None: ...
+def run_layer(job: tuple[Any, ...]) -> None: ...
+def run_layers(jobs: tuple[tuple[Any, ...], ...], stacked: bool) -> None: ...
 
 class DensePlan:
     @property
@@ -73,3 +62,8 @@ class StreamCore:
     def _set(self, h: _Array | None, c: _Array | None) -> None: ...
     def _coerce(self, x: ArrayLike, axes: int) -> _Array: ...
     def _bad_out(self, out: Any, shape: tuple[int, ...]) -> Exception: ...
+
+class ChainCore:
+    def __init__(self, parts: Sequence[StreamCore | DensePlan], batch_size: int) -> None: ...
+    def fits(self, x: ArrayLike, out: _Array | None) -> bool: ...
+    def step(self, x: _Array, out: _Array | None) -> _Array: ...

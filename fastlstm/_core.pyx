@@ -2,7 +2,7 @@
 """The binding to csrc: pointers and sizes in, status out; no arithmetic, no policy."""
 
 cimport numpy as cnp
-from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
 from libc.stddef cimport ptrdiff_t, size_t
 from libc.stdint cimport uint8_t, uintptr_t
 
@@ -170,23 +170,17 @@ cdef class Plan:
         """Bytes that the packed weights take."""
         return flstm_plan_bytes(self.plan)
 
-    def run(self, x, h0, c0, y, last, h, c, mask, bint go_backwards, bint zero_output_for_mask):
-        """One layer: x (B,T,I), mask (B,T) uint8, y (B,T,U), the rest (B,U) or None.
 
-        x and y may have any strides on their first two axes.
-        """
-        cdef flstm_call call
-        cdef const flstm_plan *plan = self.plan
-        fill_call(&call, self, x, h0, c0, y, last, h, c, mask, go_backwards, zero_output_for_mask)
-        cdef flstm_program program
-        program.layers, program.plans, program.calls, program.stacked = 1, &plan, &call, False
-        run_program(self, &program, &call)
+cdef Plan fill_call(flstm_call *call, tuple job):
+    """A layer's job as the library's call; returns its plan. A layer's x is None where the one below gives it.
 
-
-cdef int fill_call(flstm_call *call, Plan plan, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarray y,
-                   cnp.ndarray last, cnp.ndarray h, cnp.ndarray c, cnp.ndarray mask, bint go_backwards,
-                   bint zero_output_for_mask) except -1:
-    """The arguments of Plan.run as the library's; x None where the layer below gives it."""
+    job: plan, x (B,T,I), h0, c0, y (B,T,U), last, h, c, mask (B,T) uint8, go_backwards,
+    zero_output_for_mask; what has no shape here is (B,U), and may be None as y and mask may. x and y may
+    have any strides on their first two axes.
+    """
+    cdef Plan plan
+    cdef cnp.ndarray x, h0, c0, y, last, h, c, mask
+    plan, x, h0, c0, y, last, h, c, mask, backwards, zero = job
     cdef ptrdiff_t e = plan.element
     call.x, call.x_batch, call.x_step = NULL, 0, 0
     if x is not None:
@@ -201,9 +195,9 @@ cdef int fill_call(flstm_call *call, Plan plan, cnp.ndarray x, cnp.ndarray h0, c
     call.mask_batch = call.mask_step = 0
     if mask is not None:
         call.mask_batch, call.mask_step = mask.strides[0], mask.strides[1]
-    call.go_backwards, call.zero_output_for_mask = go_backwards, zero_output_for_mask
+    call.go_backwards, call.zero_output_for_mask = backwards, zero
     call.poll, call.poll_arg = NULL, NULL
-    return 0
+    return plan
 
 
 cdef int run_program(Plan owner, flstm_program *program, flstm_call *calls) except -1:
@@ -238,24 +232,35 @@ cdef int run_program(Plan owner, flstm_program *program, flstm_call *calls) exce
     return check(status)
 
 
-def run_layers(tuple arguments not None, bint stacked):
-    """Several layers together; for each its plan and the arguments of ``Plan.run``.
+def run_layer(tuple job not None):
+    """Run one layer's job."""
+    cdef flstm_call call
+    cdef Plan plan = fill_call(&call, job)
+    cdef const flstm_plan *packed = plan.plan
+    cdef flstm_program program
+    program.layers, program.plans, program.calls, program.stacked = 1, &packed, &call, False
+    run_program(plan, &program, &call)
 
-    Stacked, each reads what the one before puts out and has None for x; otherwise they are
+
+def run_layers(tuple jobs not None, bint stacked):
+    """Run several layers' jobs together.
+
+    Stacked, each layer reads what the one before puts out and has None for x; otherwise they are
     independent. All have one kernel, one batch and one number of steps. The threads are the first's.
     """
-    cdef size_t count = len(arguments), n
+    cdef size_t count = len(jobs), n
     cdef flstm_program program
-    cdef Plan plan, first = arguments[0][0]
+    cdef Plan plan, first
     cdef flstm_call *calls = <flstm_call *>PyMem_RawMalloc(count * (sizeof(flstm_call) + sizeof(flstm_plan *)))
     if calls == NULL:
         raise MemoryError("fastlstm: no memory for a call")
     cdef const flstm_plan **plans = <const flstm_plan **>(calls + count)
     try:
         for n in range(count):
-            plan, x, h0, c0, y, last, h, c, mask, backwards, zero = arguments[n]
+            plan = fill_call(&calls[n], jobs[n])
+            if n == 0:
+                first = plan
             plans[n] = plan.plan
-            fill_call(&calls[n], plan, x, h0, c0, y, last, h, c, mask, backwards, zero)
             calls[n].batch, calls[n].steps = calls[0].batch, calls[0].steps
         program.layers, program.plans, program.calls, program.stacked = count, plans, calls, stacked
         run_program(first, &program, calls)

@@ -1,5 +1,17 @@
 # Streams: layers step by step, their states kept between calls. Part of _core.pyx.
 
+IN_USE = "stream: in use by another thread; give each thread its own (stream.copy())"
+
+
+cdef bint array_fits(cnp.ndarray a, int typenum, size_t rows, size_t width) noexcept:
+    """(rows, width), or (width,) for one row: contiguous, aligned, native, of this type."""
+    if cnp.PyArray_TYPE(a) != typenum or not cnp.PyArray_ISCARRAY_RO(a):
+        return False
+    if a.ndim == 2:
+        return <size_t>a.shape[0] == rows and <size_t>a.shape[1] == width
+    return a.ndim == 1 and rows == 1 and <size_t>a.shape[0] == width
+
+
 cdef class StreamCore:
     """A layer's state between steps; ``fastlstm.stream.Stream`` is its public face."""
 
@@ -21,7 +33,7 @@ cdef class StreamCore:
 
     cdef int claim(self) except -1:
         if self.busy:
-            raise FastLSTMError("stream: in use by another thread; give each thread its own (stream.copy())")
+            raise FastLSTMError(IN_USE)
         return 0
 
     def _get(self, cnp.ndarray h not None, cnp.ndarray c not None):
@@ -60,7 +72,7 @@ cdef class StreamCore:
         cdef cnp.npy_intp shape[2]
         cdef Plan plan = self.plan
         cdef int rank
-        if not cnp.PyArray_CheckExact(x) or not self._fits(<cnp.ndarray>x, plan.features):
+        if not cnp.PyArray_CheckExact(x) or not array_fits(<cnp.ndarray>x, plan.typenum, self.batch_size, plan.features):
             x = self._coerce(x, 1)
         a = <cnp.ndarray>x
         rank = a.ndim
@@ -68,7 +80,7 @@ cdef class StreamCore:
             shape[0], shape[1] = self.batch_size, plan.units
             y = cnp.PyArray_EMPTY(rank, shape + (2 - rank), plan.typenum, 0)
         elif (cnp.PyArray_CheckExact(out) and (<cnp.ndarray>out).ndim == rank
-              and self._fits(<cnp.ndarray>out, plan.units) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out)):
+              and array_fits(<cnp.ndarray>out, plan.typenum, self.batch_size, plan.units) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out)):
             y = <cnp.ndarray>out
         else:
             raise self._bad_out(out, (self.batch_size, plan.units)[2 - rank:])
@@ -104,14 +116,6 @@ cdef class StreamCore:
         self._advance(steps, cnp.PyArray_DATA(a), steps * plan.features, cnp.PyArray_DATA(y), steps * plan.units)
         return y
 
-    cdef bint _fits(self, cnp.ndarray a, size_t width) noexcept:
-        """(batch_size, width), or (width,) for one row: contiguous, aligned, native, of our dtype."""
-        if cnp.PyArray_TYPE(a) != self.plan.typenum or not cnp.PyArray_ISCARRAY_RO(a):
-            return False
-        if a.ndim == 2:
-            return <size_t>a.shape[0] == self.batch_size and <size_t>a.shape[1] == width
-        return a.ndim == 1 and self.batch_size == 1 and <size_t>a.shape[0] == width
-
     cdef int _advance(self, size_t steps, const void *x, size_t x_batch, void *y, size_t y_batch) except -1:
         cdef Plan plan = self.plan
         cdef void *memory = aligned(self.memory)
@@ -146,3 +150,131 @@ cdef class StreamCore:
 
     def _bad_out(self, out, shape):
         raise NotImplementedError
+
+
+cdef struct Link:
+    const flstm_plan *plan  # NULL: a dense layer
+    void *stream
+    const flstm_dense *dense
+    void *workspace
+    size_t features, units, threads
+    void *y  # NULL: the caller's
+
+
+cdef class ChainCore:
+    """Streams and dense layers, each reading what the one before puts out, a step of all in one call.
+
+    Parameters
+    ----------
+    parts : sequence of StreamCore and DensePlan
+        Of one dtype, and the streams of one batch_size.
+    """
+
+    cdef readonly tuple parts
+    cdef readonly size_t batch_size, features, units
+    cdef readonly object dtype
+    cdef Link *links
+    cdef size_t count
+    cdef void *memory  # outputs between the layers, workspaces of the dense ones
+    cdef int typenum
+    cdef double work
+    cdef bint busy
+
+    def __cinit__(self, parts, size_t batch_size):
+        cdef size_t n, size = 0, row, element = 0
+        cdef Plan plan
+        cdef DensePlan dense
+        cdef Link *link
+        self.parts, self.batch_size, self.count = tuple(parts), batch_size, len(parts)
+        self.links = <Link *>PyMem_RawCalloc(self.count, sizeof(Link))
+        if self.links == NULL:
+            raise MemoryError("fastlstm: no memory for a stream")
+        for n in range(self.count):
+            link, part = &self.links[n], self.parts[n]
+            if isinstance(part, StreamCore):
+                plan = (<StreamCore>part).plan
+                link.plan, link.stream = plan.plan, aligned((<StreamCore>part).memory)
+                link.features, link.units, link.threads = plan.features, plan.units, plan.threads
+                element = plan.element
+                self.dtype, self.typenum = plan.dtype, plan.typenum
+                self.work += 4.0 * batch_size * plan.units * (plan.features + plan.units)
+            else:
+                dense = part
+                link.dense, link.features, link.units = dense.dense, dense.features, dense.units
+                size += (flstm_dense_workspace_size(dense.dense, batch_size) + 63) & ~<size_t>63
+                self.work += <double>batch_size * dense.features * dense.units
+            size += (batch_size * link.units * sizeof(double) + 63) & ~<size_t>63
+        self.features, self.units = self.links[0].features, self.links[self.count - 1].units
+        self.memory = PyMem_RawMalloc(size + 64)
+        if self.memory == NULL:
+            raise MemoryError("fastlstm: no memory for a stream of this batch_size")
+        cdef char *at = <char *>aligned(self.memory)
+        for n in range(self.count):
+            link = &self.links[n]
+            if link.plan == NULL:
+                link.workspace = at
+                at += (flstm_dense_workspace_size(link.dense, batch_size) + 63) & ~<size_t>63
+            if n + 1 < self.count:
+                link.y = at
+                at += (batch_size * link.units * element + 63) & ~<size_t>63
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.links)
+        PyMem_RawFree(self.memory)
+
+    def fits(self, x, out):
+        """Whether x, (batch_size, features) or one row (features,), and out, None or of the output's shape,
+        can be used as they are."""
+        cdef cnp.ndarray y
+        if not cnp.PyArray_CheckExact(x) or not array_fits(<cnp.ndarray>x, self.typenum, self.batch_size, self.features):
+            return False
+        if out is None:
+            return True
+        if not cnp.PyArray_CheckExact(out):
+            return False
+        y = out
+        return (array_fits(y, self.typenum, self.batch_size, self.units) and cnp.PyArray_ISWRITEABLE(y)
+                and y.ndim == (<cnp.ndarray>x).ndim)
+
+    def step(self, cnp.ndarray x not None, cnp.ndarray out):
+        """Advance by a step: x and out as :meth:`fits` has them."""
+        cdef cnp.npy_intp shape[2]
+        cdef int rank = x.ndim
+        cdef flstm_status status
+        if self.busy:
+            raise FastLSTMError(IN_USE)
+        for part in self.parts:
+            if isinstance(part, StreamCore):
+                (<StreamCore>part).claim()
+        if out is None:
+            shape[0], shape[1] = self.batch_size, self.units
+            out = cnp.PyArray_EMPTY(rank, shape + (2 - rank), self.typenum, 0)
+        cdef const void *from_ = cnp.PyArray_DATA(x)
+        cdef void *to = cnp.PyArray_DATA(out)
+        if self.work < UNLOCKED_WORK:
+            status = self._run(from_, to)
+        else:
+            self.busy = True
+            with nogil:
+                status = self._run(from_, to)
+            self.busy = False
+        check(status)
+        return out
+
+    cdef flstm_status _run(self, const void *x, void *out) noexcept nogil:
+        cdef size_t n
+        cdef Link *link
+        cdef void *y
+        cdef flstm_status status = FLSTM_OK
+        for n in range(self.count):
+            link = &self.links[n]
+            y = out if link.y == NULL else link.y
+            if link.plan != NULL:
+                status = flstm_stream_run(link.plan, link.stream, self.batch_size, 1, x, link.features, link.features,
+                                          y, link.units, link.units, link.threads or default_threads)
+            else:
+                status = flstm_dense_run(link.dense, self.batch_size, x, link.features, y, link.workspace)
+            if status != FLSTM_OK:
+                break
+            x = y
+        return status

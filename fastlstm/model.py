@@ -14,6 +14,7 @@ from fastlstm.errors import FastLSTMError
 from fastlstm.layers.base import Array, Layer, Shape, auto_name
 from fastlstm.layers.core import InputLayer, positive
 from fastlstm.layers.serialization import layer_from_config, layer_to_config
+from fastlstm.layers.stack import run_stack, stacks_of
 from fastlstm.model_stream import ModelStream
 
 _building = threading.RLock()  # one for all models: a model then holds nothing that cannot be copied
@@ -43,6 +44,7 @@ class Sequential(BaseModel):
         self.built = False
         self._layers: list[Layer] = []
         self._shapes: list[Any] = []  # of each layer's output, in step with _layers once built
+        self._stacks: list[list[Layer]] = []  # the layers by what runs in one call
         self._fitting: Shape | None = None  # the sample shape of the last input that was checked
         for layer in layers or ():
             self._append(layer)
@@ -107,6 +109,7 @@ class Sequential(BaseModel):
                     raise FastLSTMError(f"{who}: {layer.name!r} has weights for other inputs than {shape}")
                 shapes.append(layer.compute_output_shape(shape))
             self._layers, self._shapes, self._fitting = layers, shapes, None
+            self._stacks = stacks_of(layers[1:])
             self._dtype = np.dtype(first.dtype)
             self.built = True
 
@@ -169,7 +172,11 @@ class Sequential(BaseModel):
         if x.dtype != self._dtype:
             with np.errstate(all="ignore"):  # as in Keras, a value out of range becomes inf or wraps
                 x = x.astype(self._dtype)
-        for layer in self._layers[1:]:
+        for stack in self._stacks:
+            if len(stack) > 1:
+                x, mask = run_stack(stack, x, mask)
+                continue
+            (layer,) = stack
             y = layer.call(x, mask=mask)
             mask = layer.compute_mask(x, mask)
             x = y

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastlstm import _core
 from fastlstm.errors import FastLSTMError, UnsupportedLayerError
 from fastlstm.layers.base import Array, Layer
 from fastlstm.layers.bidirectional import Bidirectional
+from fastlstm.layers.core import Dense
 from fastlstm.layers.lstm import LSTM
+from fastlstm.layers.regularization import Dropout
 from fastlstm.stream import Stream
 
 
@@ -47,7 +50,17 @@ class ModelStream:
         if not self._streams:
             raise FastLSTMError("a model without LSTM layers has no steps to stream; call the model itself")
         self._masks = any(getattr(layer, "mask_zero", False) for layer in self._layers)
+        self._chain = self._native_chain()
         self._seen = {index: np.zeros(batch_size, bool) for index in self._streams}
+
+    def _native_chain(self) -> _core.ChainCore | None:
+        """All layers as one call a step, where they are the library's own and of one dtype."""
+        layers = [(i, layer) for i, layer in enumerate(self._layers) if not isinstance(layer, Dropout)]
+        native = all(isinstance(layer, LSTM | Dense) and layer.dtype == self._dtype for _, layer in layers)
+        if not native or self._masks or self._rank != 3:
+            return None
+        parts = [layer._packed() if isinstance(layer, Dense) else self._streams[i] for i, layer in layers]
+        return _core.ChainCore(parts, self.batch_size)
 
     # -- running ------------------------------------------------------------------------------------
 
@@ -67,6 +80,8 @@ class ModelStream:
         ndarray
             The model's output on the steps so far, without a steps axis: ``out`` where it was given.
         """
+        if self._chain is not None and self._chain.fits(x, out):
+            return self._chain.step(x, out)  # type: ignore[arg-type]
         y, single = self._input(x, self._rank - 1)
         self._check_out(out, () if single else (self.batch_size,))
         mask: Array | None = None

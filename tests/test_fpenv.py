@@ -88,7 +88,7 @@ class Layer:
         stream = self.stream.ctypes.data
         self.library.flstm_stream_set(self.plan, stream, self.BATCH, *(s.ctypes.data for s in self.state))
         arguments = (self.BATCH, self.STEPS, *self.x_at, *self.y_at)
-        status = self.library.flstm_stream_run(self.plan, stream, *arguments)
+        status = self.library.flstm_stream_run(self.plan, stream, *arguments, 1)
         self.library.flstm_stream_get(self.plan, stream, self.BATCH, self.last.ctypes.data, None)
         return status
 
@@ -118,7 +118,7 @@ def test_environment_is_put_back_after_errors(library, isa):
     layer.call.x = None
     for csr in ENVIRONMENTS.values():
         assert under(csr, layer.run) == (clib.ARGUMENT, csr)
-        assert under(csr, lambda: library.flstm_stream_run(None, None, 1, 1, *layer.x_at, *layer.y_at)) == (
+        assert under(csr, lambda: library.flstm_stream_run(None, None, 1, 1, *layer.x_at, *layer.y_at, 1)) == (
             clib.ARGUMENT, csr)  # fmt: skip
         config = clib.Config(0, 2**40, 2**40)
         assert under(csr, lambda c=config: clib.create_plan(library, c, 64, 64, 64)[0]) == (clib.SIZE, csr)

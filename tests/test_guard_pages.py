@@ -192,7 +192,7 @@ class Scene:
         library.flstm_stream_set(plan, stream, case.batch, at.get("h0"), at.get("c0"))
         for steps in (case.steps // 2, case.steps - case.steps // 2):
             x, y = ((address, *strides) for address, strides in arrays)
-            assert library.flstm_stream_run(plan, stream, case.batch, steps, *x, *y) == clib.OK
+            assert library.flstm_stream_run(plan, stream, case.batch, steps, *x, *y, 1) == clib.OK
             arrays = [(a and a + steps * strides[1] * element, strides) for a, strides in arrays]
         library.flstm_stream_get(plan, stream, case.batch, at.get("h"), at.get("c"))
 

@@ -210,11 +210,11 @@ class Bidirectional(Layer):
         turned = (parts[0], parts[1][:, ::-1]) if self.return_sequences else (None, None)
         sides = zip((forward, backward), given, turned, strict=True)
         jobs = tuple(side._job(x, state, mask, y) for side, state, y in sides)
-        if jobs[0].plan.isa == jobs[1].plan.isa and forward.dtype == backward.dtype:
+        if forward.isa == backward.isa and forward.dtype == backward.dtype:
             _core.run_layers(jobs, False)
         else:
             for job in jobs:
-                job.plan.run(*job[1:])
+                _core.run_layer(job)
         states: list[Array | None] = []
         for side, job, part in zip((forward, backward), jobs, parts, strict=True):
             last, h, c = side._finish(job)

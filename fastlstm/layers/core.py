@@ -199,11 +199,16 @@ class Dense(Layer):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_plan": None}  # a copy packs its own
 
-    def call(self, inputs: Array, mask: Array | None = None) -> Array:
+    def _packed(self) -> _core.DensePlan:
+        """The weights as the kernel wants them, packed at the first use."""
         plan = self._plan
         if plan is None:
             w = self._weights
             plan = self._plan = _core.DensePlan(w["kernel"], w.get("bias"), self.activation.number, choose_isa())
+        return plan
+
+    def call(self, inputs: Array, mask: Array | None = None) -> Array:
+        plan = self._packed()
         x = inputs
         if type(x) is not np.ndarray or x.dtype is not plan.dtype or not x.flags.carray:
             x = np.ascontiguousarray(as_float(inputs, plan.dtype, f"Dense {self.name!r}: inputs"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,21 +16,9 @@ from fastlstm.layers.core import positive
 from fastlstm.layers.lstm_cell import LSTMWeights
 from fastlstm.stream import Stream, as_state
 
-
-class Job(NamedTuple):
-    """A layer's plan and the arguments of its ``run``."""
-
-    plan: _core.Plan
-    x: Array | None
-    h0: Array | None
-    c0: Array | None
-    y: Array | None
-    last: Array | None
-    h: Array | None
-    c: Array | None
-    mask: Array | None
-    go_backwards: bool
-    zero_output_for_mask: bool
+#: A layer's plan and the arguments of its ``run``: x, h0, c0, y, last, h, c, mask, go_backwards,
+#: zero_output_for_mask. Plain, because making it is a good part of a short call.
+Job = tuple[Any, ...]
 
 
 class LSTM(LSTMWeights):
@@ -192,7 +180,7 @@ class LSTM(LSTMWeights):
         x = self._as_sequences(sequences)
         y = np.empty((x.shape[0], x.shape[1], self.units), self._real) if self.return_sequences else None
         job = self._job(x, initial_state, mask, y)
-        job.plan.run(*job[1:])
+        _core.run_layer(job)
         last, h, c = self._finish(job)
         output = last if y is None else y
         return (output, h, c) if self.return_state else output
@@ -210,7 +198,7 @@ class LSTM(LSTMWeights):
         keep = self.return_state or self.stateful
         h, c = (np.empty(shape, self._real), np.empty(shape, self._real)) if keep else (None, None)
         zero = self.zero_output_for_mask and not self._zeroes_unreversed
-        return Job(self._packed(), None if below else x, h0, c0, y, last, h, c, used, self.go_backwards, zero)
+        return self._packed(), None if below else x, h0, c0, y, last, h, c, used, self.go_backwards, zero
 
     @property
     def _zeroes_unreversed(self) -> bool:
@@ -219,11 +207,12 @@ class LSTM(LSTMWeights):
 
     def _finish(self, job: Job) -> tuple[Array | None, Array | None, Array | None]:
         """Last output (without return_sequences) and state of a job that has run."""
-        if job.mask is not None and job.y is not None and self._zeroes_unreversed:
-            job.y[job.mask == 0] = 0
-        if self.stateful and job.h is not None and job.c is not None:
-            self._states = job.h.copy(), job.c.copy()
-        return job.last, job.h, job.c
+        _, _, _, _, y, last, h, c, mask, _, _ = job
+        if mask is not None and y is not None and self._zeroes_unreversed:
+            y[mask == 0] = 0
+        if self.stateful:
+            self._states = h.copy(), c.copy()
+        return last, h, c
 
     def stream(self, batch_size: int = 1) -> Stream:
         """The layer one step at a time, from a state of zeros.

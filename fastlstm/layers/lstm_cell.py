@@ -224,7 +224,7 @@ class LSTMCell(LSTMWeights):
         h0, c0 = as_state(states, len(x), self.units, self._real, who)
         h, c = np.empty_like(h0), np.empty_like(c0)
         x = np.ascontiguousarray(x)[:, None, :]
-        self._packed().run(x, h0, c0, None, None, h, c, None, False, False)
+        _core.run_layer((self._packed(), x, h0, c0, None, None, h, c, None, False, False))
         return h, [h, c]
 
     def __call__(self, inputs: ArrayLike, states: Any, training: bool = False) -> Any:  # type: ignore[override]

@@ -1,0 +1,55 @@
+"""Consecutive LSTM layers as one call: the library runs them side by side or on several threads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastlstm import _core
+from fastlstm.layers.base import Array, Layer
+from fastlstm.layers.lstm import LSTM
+from fastlstm.layers.regularization import Dropout
+
+
+def stacks_of(layers: Sequence[Layer]) -> list[list[Layer]]:
+    """The layers in order, those together that run in one call; Dropout, which does nothing, left out."""
+    stacks: list[list[Layer]] = []
+    for layer in layers:
+        if isinstance(layer, Dropout):
+            continue
+        if stacks and _goes_on(stacks[-1][-1], layer):
+            stacks[-1].append(layer)
+        else:
+            stacks.append([layer])
+    return stacks
+
+
+def _goes_on(below: Layer, above: Layer) -> bool:
+    """Whether ``above`` can read the steps of ``below`` as they come."""
+    if type(below) is not LSTM or type(above) is not LSTM:
+        return False
+    return (
+        below.return_sequences
+        and not below.return_state
+        and not below._zeroes_unreversed  # which happens when all steps are done
+        and not above.go_backwards
+        and (above.isa, above.dtype, above.threads) == (below.isa, below.dtype, below.threads)
+    )
+
+
+def run_stack(stack: Sequence[Layer], inputs: Any, mask: Array | None) -> tuple[Any, Array | None]:
+    """The output of a stack of LSTM layers, and the mask that goes on with it."""
+    layers: list[Any] = list(stack)
+    first, last = layers[0], layers[-1]
+    x = first._as_sequences(inputs)
+    y = np.empty((*x.shape[:2], last.units), last.dtype) if last.return_sequences else None
+    jobs = tuple(
+        layer._job(x, None, mask, y if layer is last else None, below=layer is not first) for layer in layers
+    )
+    _core.run_layers(jobs, True)
+    for layer, job in zip(layers, jobs, strict=True):
+        output, h, c = layer._finish(job)
+    output = output if y is None else y
+    return ((output, h, c) if last.return_state else output), last.compute_mask(inputs, mask)
