@@ -16,7 +16,11 @@
 enum {
     AWAKE = 100 * 1000,   /* nanoseconds that an idle thread spins before it sleeps */
     WAKING = 30 * 1000,   /* patience that is worth waking one */
-    RESPITE = 1000 * 1000, /* time without another attempt after one that found its threads held up */
+    RESPITE = 20 * 1000 * 1000, /* without another attempt after a job whose threads were held up: */
+    HELD_UP = 4,          /* times as long as one thread would take */
+    RESPITES = 4,         /* so long, and twice as long each time it happens again soon, so many times */
+    PATIENCE = 4,         /* the part of a job's time alone that may be spent waiting for it to begin */
+    MOST_PATIENCE = 1000 * 1000,
     ASKING = 10 * 1000 * 1000, /* between two looks at the affinity mask */
     PAUSES = 64           /* between two looks at the clock */
 };
@@ -39,6 +43,7 @@ static struct {
     atomic_size_t generation;
     int64_t last;    /* when a job last wanted threads that slept */
     int64_t respite; /* no attempt before this time */
+    unsigned held_up; /* times of late that threads were */
     int64_t asked;   /* for the affinity mask, which granted so many processors */
     size_t processors;
     size_t workers;
@@ -176,6 +181,14 @@ static int awake(size_t count)
     return 0;
 }
 
+/* Other work keeps the processors from our threads: for a time, one thread is faster. */
+static void rest(void)
+{
+    const int64_t time = now();
+    pool.held_up = time - pool.respite < RESPITE << RESPITES ? pool.held_up + (pool.held_up < RESPITES) : 0;
+    pool.respite = time + ((int64_t)RESPITE << pool.held_up);
+}
+
 /* Calls the first `count` workers and waits until they are ready; sends them away again if that takes too
  * long: one that is held up would hold up all. */
 static int gather(size_t count, int64_t patience)
@@ -193,15 +206,17 @@ static int gather(size_t count, int64_t patience)
             else
                 FLSTM_PAUSE();
         }
-    pool.respite = ready < count ? now() + RESPITE : 0;
+    if (ready < count)
+        rest();
     for (size_t i = 0; ready < count && i < count; i++)
         atomic_store(&pool.worker[i].state, SPINS);
     return ready == count;
 }
 
-static void run(size_t threads, void (*job)(void *, size_t), void *arg)
+static void run(size_t threads, int64_t alone, void (*job)(void *, size_t), void *arg)
 {
     const size_t generation = flstm_pool_generation();
+    const int64_t start = now();
     for (size_t i = 1; i < threads; i++) {
         worker *const w = &pool.worker[i - 1];
         w->job = job, w->arg = arg, w->index = i;
@@ -211,20 +226,24 @@ static void run(size_t threads, void (*job)(void *, size_t), void *arg)
     for (size_t i = 1; i < threads && generation == flstm_pool_generation(); i++)
         for (size_t n = 0; atomic_load_explicit(&pool.worker[i - 1].state, memory_order_acquire) == WORKS; n++)
             flstm_wait_a_little(n);
-    if (generation == flstm_pool_generation()) /* else forked inside the job: it was given back already */
-        atomic_flag_clear(&pool.taken);
+    if (generation != flstm_pool_generation())
+        return; /* forked inside the job: the pool was given back already */
+    if (now() - start > HELD_UP * alone)
+        rest();
+    atomic_flag_clear(&pool.taken);
 }
 
-int flstm_together(size_t threads, int64_t patience, void (*job)(void *, size_t), void *arg)
+int flstm_together(size_t threads, int64_t alone, void (*job)(void *, size_t), void *arg)
 {
     if (threads < 2 || threads > FLSTM_MOST_THREADS || atomic_flag_test_and_set(&pool.taken))
         return 0;
+    const int64_t patience = alone / PATIENCE < MOST_PATIENCE ? alone / PATIENCE : MOST_PATIENCE;
     if (!granted(threads) || !(patience < WAKING ? awake(threads - 1) : hire(threads - 1))
         || !gather(threads - 1, patience)) {
         atomic_flag_clear(&pool.taken);
         return 0;
     }
-    run(threads, job, arg);
+    run(threads, alone, job, arg);
     return 1;
 }
 
@@ -253,9 +272,9 @@ size_t flstm_pool_generation(void)
     return 0;
 }
 
-int flstm_together(size_t threads, int64_t patience, void (*job)(void *, size_t), void *arg)
+int flstm_together(size_t threads, int64_t alone, void (*job)(void *, size_t), void *arg)
 {
-    (void)threads, (void)patience, (void)job, (void)arg;
+    (void)threads, (void)alone, (void)job, (void)arg;
     return 0;
 }
 

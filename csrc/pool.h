@@ -10,10 +10,11 @@ enum { FLSTM_MOST_THREADS = 64 };
 
 /* Runs job(arg, i) for all i < threads at the same time, i = 0 on the calling thread, and returns 1 when
  * all are done; or does nothing and returns 0: the pool is another caller's, the affinity mask grants
- * fewer processors, threads cannot be had, or they have not all begun after `patience` nanoseconds, because
- * they slept or their processors are busy. Too little patience to wake them needs them awake: so they
- * are when jobs follow one another closely. */
-int flstm_together(size_t threads, int64_t patience, void (*job)(void *arg, size_t index), void *arg);
+ * fewer processors, threads cannot be had, or it would not pay. `alone` is about how many nanoseconds the
+ * job would take one thread: a part of that is waited for all to begin, which may be too little to wake
+ * those that sleep; they are awake when jobs follow one another closely. Where other programs are found to
+ * hold the threads up, jobs are refused for a time. */
+int flstm_together(size_t threads, int64_t alone, void (*job)(void *arg, size_t index), void *arg);
 
 /* Changes when this process turns out to be a fork's child, where the pool's threads do not exist. */
 size_t flstm_pool_generation(void);
@@ -41,7 +42,7 @@ void flstm_yield(void);
  * itself wait for this processor. */
 static inline void flstm_wait_a_little(size_t n)
 {
-    enum { PATIENCE = 1 << 14 };
+    enum { PATIENCE = 1 << 16 }; /* half a millisecond or two: then the next move is the system's */
     if (n < PATIENCE)
         FLSTM_PAUSE();
     else

@@ -308,7 +308,7 @@ flstm_status flstm_program_run(const flstm_program *p, void *workspace)
             atomic_init(&run.chunks.arrived[i].count, 0);
         }
         run.size = run_size(p, &run.schedule);
-        done = flstm_together(threads, run.schedule.patience, run_thread, &run);
+        done = flstm_together(threads, run.schedule.alone, run_thread, &run);
     }
     if (!done) {
         run.schedule = flstm_schedule(p, 1);

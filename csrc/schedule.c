@@ -4,10 +4,8 @@
 #include "work.h"
 
 enum {
-    SHARED_WORK = 150 * 1000, /* multiply-adds worth a second thread that is awake: some microseconds */
-    WORK_RATE = 40,           /* multiply-adds a nanosecond, of one thread, near enough */
-    PATIENCE = 4,             /* the part of the time alone that may be spent waiting */
-    MOST_PATIENCE = 1000 * 1000,
+    SHARED_TIME = 4 * 1000,   /* nanoseconds worth a second thread that is awake */
+    LANE_RATE = 2,            /* multiply-adds a nanosecond and lane, of one thread, near enough */
     MEETING_WORK = 16 * 1000, /* multiply-adds of a thread's part of a step, worth meeting after it */
     OWN_BYTES = 640 << 10,    /* weights that a core's own cache holds beside the rest */
     WAVE_STEPS = 32,          /* steps of a chunk where no layer projects its input first */
@@ -19,10 +17,10 @@ static double step_work(const flstm_plan *plan, size_t batch)
     return 4.0 * (double)batch * (double)plan->weights.padded * (double)(plan->weights.features + plan->weights.units);
 }
 
-int64_t flstm_patience(double work)
+int64_t flstm_time_alone(const flstm_plan *plan, double work)
 {
-    const double patience = work / WORK_RATE / PATIENCE;
-    return work < SHARED_WORK ? 0 : patience < MOST_PATIENCE ? (int64_t)patience : MOST_PATIENCE;
+    const double time = work / LANE_RATE / (double)plan->kernel->lanes;
+    return time < SHARED_TIME ? 0 : (int64_t)time;
 }
 
 size_t flstm_unit_members(const flstm_plan *plan, size_t batch, size_t threads)
@@ -62,10 +60,10 @@ schedule flstm_schedule(const flstm_program *p, size_t threads)
         block = rows < block ? rows : block;
         largest = plan->bytes > largest ? plan->bytes : largest;
     }
-    s.patience = flstm_patience(work);
+    s.alone = flstm_time_alone(p->plans[0], work);
     if (threads > FLSTM_MOST_THREADS)
         threads = FLSTM_MOST_THREADS;
-    if (threads > 1 && s.patience) {
+    if (threads > 1 && s.alone) {
         const size_t tile = p->plans[0]->kernel->tile_rows, rows = (batch - 1) / threads + 1;
         const size_t groups = p->layers < threads ? p->layers : threads;
         const int few_rows = rows < 2 * tile;

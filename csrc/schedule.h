@@ -13,7 +13,7 @@ typedef struct schedule {
     size_t share;   /* rows a thread, or 0: all threads work on the same rows */
     size_t groups, members;
     size_t stride;  /* steps that a layer does before another has its turn */
-    int64_t patience; /* nanoseconds to wait for the other threads before running alone */
+    int64_t alone;  /* nanoseconds on one thread, about; 0: too few to share */
 } schedule;
 
 /* The schedule for a program on its threads, or on one. */
@@ -22,8 +22,7 @@ schedule flstm_schedule(const flstm_program *program, size_t threads);
 /* Whether the units of one step of a layer are worth sharing; stream.c asks, too. */
 size_t flstm_unit_members(const flstm_plan *plan, size_t batch, size_t threads);
 
-/* How long to wait for the help of other threads with so many multiply-adds, in nanoseconds; 0: they are
- * not worth it. */
-int64_t flstm_patience(double work);
+/* The nanoseconds that so many multiply-adds take one thread, about; 0: too few to share. */
+int64_t flstm_time_alone(const flstm_plan *plan, double work);
 
 #endif

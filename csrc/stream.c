@@ -85,15 +85,15 @@ static void run_part(void *arg, size_t member)
 /* Whether the steps were run on several threads. */
 static int run_shared(const chain *w, size_t steps, size_t threads, int *swapped)
 {
-    const int64_t patience = flstm_patience((double)flstm_step_work(w) * (double)steps);
+    const int64_t alone = flstm_time_alone(w->plan, (double)flstm_step_work(w) * (double)steps);
     const size_t members = flstm_unit_members(w->plan, w->rows, threads);
-    if (members < 2 || members > FLSTM_MOST_THREADS || !patience)
+    if (members < 2 || members > FLSTM_MOST_THREADS || !alone)
         return 0;
     shared s;
     s.chain = *w, s.steps = steps, s.members = members;
     for (size_t i = 0; i < members; i++)
         atomic_init(&s.meeting.arrived[i].count, 0);
-    if (!flstm_together(members, patience, run_part, &s))
+    if (!flstm_together(members, alone, run_part, &s))
         return 0;
     *swapped = s.swapped;
     return 1;

@@ -5,6 +5,7 @@ cimport numpy as cnp
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
 from libc.stddef cimport ptrdiff_t, size_t
 from libc.stdint cimport uint8_t, uintptr_t
+from libc.string cimport memset
 
 from fastlstm.errors import FastLSTMError
 
@@ -266,6 +267,67 @@ def run_layers(tuple jobs not None, bint stacked):
         run_program(first, &program, calls)
     finally:
         PyMem_RawFree(calls)
+
+
+def run_plainly(tuple plans not None, x, bint stacked, bint sequences, bint go_backwards):
+    """The commonest calls without a Python object in between: zero states, no mask, the output alone.
+
+    Parameters
+    ----------
+    plans : tuple of Plan
+        One layer; or a stack of them; or, not stacked, two directions, whose outputs are joined.
+    x : object
+        (B,T,I), contiguous, of the plans' dtype.
+    sequences : bool
+        Return (B,T,U) rather than the last step's (B,U).
+    go_backwards : bool
+        Of the first layer; the second direction goes the other way, and its output is turned round.
+
+    Returns
+    -------
+    ndarray, or None where the call is not one of these and nothing has been done
+    """
+    cdef Py_ssize_t count = len(plans), n
+    cdef Plan plan = plans[0], first = plan
+    cdef cnp.ndarray a, y
+    cdef char *to
+    if count > 8 or not cnp.PyArray_CheckExact(x):
+        return None
+    a = <cnp.ndarray>x
+    if (cnp.PyArray_TYPE(a) != plan.typenum or not cnp.PyArray_ISCARRAY_RO(a) or a.ndim != 3
+            or <size_t>a.shape[2] != plan.features or (count > 1 and not (stacked or sequences) and a.shape[0] != 1)):
+        return None
+    cdef flstm_call calls[8]
+    cdef const flstm_plan *packed[8]
+    cdef flstm_program program
+    cdef ptrdiff_t batch = a.shape[0], steps = a.shape[1], width = 0, before = 0
+    memset(calls, 0, count * sizeof(flstm_call))
+    for n in range(count):
+        plan = plans[n]
+        packed[n] = plan.plan
+        width = plan.units if stacked else width + plan.units
+        calls[n].batch, calls[n].steps = batch, steps
+        if n == 0 or not stacked:
+            calls[n].x, calls[n].x_batch, calls[n].x_step = cnp.PyArray_DATA(a), steps * a.shape[2], a.shape[2]
+            calls[n].go_backwards = go_backwards ^ (n == 1)
+    cdef cnp.npy_intp shape[3]
+    shape[0], shape[1], shape[2] = batch, steps, width
+    if not sequences:
+        shape[1] = width
+    y = cnp.PyArray_EMPTY(3 if sequences else 2, shape, first.typenum, 0)
+    for n in range(count - 1 if stacked else 0, count):
+        plan = plans[n]
+        to = <char *>cnp.PyArray_DATA(y) + before * plan.element
+        before += plan.units
+        if not sequences:
+            calls[n].last = to
+            continue
+        calls[n].y, calls[n].y_batch, calls[n].y_step = to, steps * width, width
+        if n == 1 and not stacked:
+            calls[n].y, calls[n].y_step = to + (steps - 1) * width * <ptrdiff_t>plan.element, -width
+    program.layers, program.plans, program.calls, program.stacked = count, packed, calls, stacked
+    run_program(first, &program, calls)
+    return y
 
 
 cdef class DensePlan:

@@ -196,6 +196,13 @@ class Bidirectional(Layer):
     ) -> Any:
         """As calling the layer, for a layer that is built."""
         forward, backward = self.forward_layer, self.backward_layer
+        together = forward.isa == backward.isa and forward.dtype == backward.dtype
+        plain = mask is None and initial_state is None and not training and forward._is_plain
+        if plain and together and self.merge_mode == "concat":
+            plans = forward._packed(), backward._packed()
+            found = _core.run_plainly(plans, sequences, False, self.return_sequences, forward.go_backwards)
+            if found is not None:
+                return found
         for side in (forward, backward):
             side._refuse_training(training)
         given = (None, None) if initial_state is None else self._halves(initial_state)
@@ -210,7 +217,7 @@ class Bidirectional(Layer):
         turned = (parts[0], parts[1][:, ::-1]) if self.return_sequences else (None, None)
         sides = zip((forward, backward), given, turned, strict=True)
         jobs = tuple(side._job(x, state, mask, y) for side, state, y in sides)
-        if forward.isa == backward.isa and forward.dtype == backward.dtype:
+        if together:
             _core.run_layers(jobs, False)
         else:
             for job in jobs:

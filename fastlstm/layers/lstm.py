@@ -176,6 +176,12 @@ class LSTM(LSTMWeights):
         self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
     ) -> Any:
         """As calling the layer, for a layer that is built."""
+        if mask is None and initial_state is None and not training and self._is_plain:
+            found = _core.run_plainly(
+                (self._packed(),), sequences, False, self.return_sequences, self.go_backwards
+            )
+            if found is not None:
+                return found
         self._refuse_training(training)
         x = self._as_sequences(sequences)
         y = np.empty((x.shape[0], x.shape[1], self.units), self._real) if self.return_sequences else None
@@ -184,6 +190,11 @@ class LSTM(LSTMWeights):
         last, h, c = self._finish(job)
         output = last if y is None else y
         return (output, h, c) if self.return_state else output
+
+    @property
+    def _is_plain(self) -> bool:
+        """Without a state to begin with or to give back."""
+        return not (self.stateful or self.return_state)
 
     def _job(self, x: Array, initial_state: Any, mask: Any, y: Array | None, *, below: bool = False) -> Job:
         """What the kernel needs for x, with the layer's sequence into y.

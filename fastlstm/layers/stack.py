@@ -43,6 +43,11 @@ def run_stack(stack: Sequence[Layer], inputs: Any, mask: Array | None) -> tuple[
     """The output of a stack of LSTM layers, and the mask that goes on with it."""
     layers: list[Any] = list(stack)
     first, last = layers[0], layers[-1]
+    if mask is None and all(layer._is_plain for layer in layers):
+        plans = tuple([layer._packed() for layer in layers])
+        found = _core.run_plainly(plans, inputs, True, last.return_sequences, first.go_backwards)
+        if found is not None:
+            return found, None
     x = first._as_sequences(inputs)
     y = np.empty((*x.shape[:2], last.units), last.dtype) if last.return_sequences else None
     jobs = tuple(
