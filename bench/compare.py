@@ -1,14 +1,18 @@
-"""fastlstm beside the peers that are installed, on one thread: checks all against float64, then times in turns.
+"""fastlstm beside the peers that are installed: checks all against float64, then times them in turns.
 
     python bench/compare.py                          the twelve shapes of the README
     python bench/compare.py --group streaming        shapes.json's streaming, sequence or batch group
     python bench/compare.py --id kws118 --id db256   some of its shapes
     python bench/compare.py --shape 1,50,8,64        B,T,I,U of your own
-    options: [--peers onnxruntime,openvino,torch] [--isa NAME] [--rounds N] [--json FILE]
+    options: [--threads N] [--peers onnxruntime,openvino,torch,jax] [--isa NAME] [--rounds N] [--json FILE]
 
-Microseconds of a whole call from Python, NumPy in and NumPy out, median over the rounds (each lasts some
-milliseconds and all take turns within it). `step` is one step of a stream, which keeps its state; the peers'
-calls on sequences of one step start from zeros and hand no state over, which is less work.
+Microseconds of a whole call from Python, NumPy in and NumPy out: medians. All take turns, and all have so many threads
+on as many processors, the last that the process may use. `step` is one step of a stream, which keeps its state; the
+peers' calls on sequences of one step start from zeros and hand no state over, which is less work. What follows is
+of `step` where there is one: p99 (in the group streaming of single calls, with a reading of the clock in each) and
+min; `ratio`, the best peer over it; `limit`, what the machine as measured at the start allows (bench/limits.py), and
+`x limit`, how many times that it takes. With several threads `own 1 thread` is fastlstm on one, and `gain` is that
+over fastlstm on all.
 """
 
 from __future__ import annotations
@@ -16,25 +20,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-
-from machine import describe, heading
-from peers import PEERS, Fastlstm, Stack, draw_stack, installed
-from reference import lstm
 
 TWELVE = [
     (1, 1, 1, 32), (1, 1, 32, 128), (1, 64, 1, 32), (1, 50, 8, 64), (1, 100, 128, 128), (1, 100, 256, 256),
     (1, 50, 512, 512), (1, 25, 1024, 1024), (1, 25, 2048, 2048), (4, 50, 256, 256), (8, 50, 128, 256),
     (32, 100, 64, 128),
 ]  # fmt: skip
+SMALLEST = (1, 1, 1, 1)  # all of its time is the call
 
 
 def plain(shape: tuple[int, ...]) -> dict[str, Any]:
@@ -45,101 +39,70 @@ def plain(shape: tuple[int, ...]) -> dict[str, Any]:
 
 def chosen(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     listed = json.loads((Path(__file__).parent / "shapes.json").read_text())["shapes"]
+    unknown = set(arguments.id or []) - {s["id"] for s in listed}
+    if unknown:
+        raise SystemExit(f"--id {', '.join(unknown)}: not in bench/shapes.json")
     shapes = [s for s in listed if s["group"] in (arguments.group or []) or s["id"] in (arguments.id or [])]
     shapes += [plain(tuple(map(int, s.split(",")))) for s in arguments.shape or []]
     return shapes or [plain(shape) for shape in TWELVE]
 
 
-def oracle(x: np.ndarray, stack: Stack) -> np.ndarray:
-    """The stack in float64."""
-    y = x.astype(np.float64)
-    for directions in stack:
-        outputs = [lstm(y, *directions[0])[0]]
-        if len(directions) == 2:
-            outputs.append(lstm(y[:, ::-1], *directions[1])[0][:, ::-1])
-        y = np.concatenate(outputs, axis=-1)
-    return y
-
-
-def time_in_turns(runs: dict[str, Callable[[], Any]], rounds: int, least: float = 0.02) -> dict[str, list[float]]:
-    """Microseconds a call for each run, once a round; a run repeats until a round of it lasts long enough."""
-    repeats = {}
-    for name, run in runs.items():
-        run()
-        start = time.perf_counter()
-        run()
-        repeats[name] = max(1, round(least / (time.perf_counter() - start)))
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            for _ in range(repeats[name]):
-                run()
-            times[name].append((time.perf_counter() - start) / repeats[name] * 1e6)
-    return times
-
-
-def measure(shape: dict[str, Any], peers: list[str], isa: str | None, rounds: int) -> dict[str, Any]:
-    """One row: errors against float64 first, then the times."""
-    rng = np.random.default_rng(shape["units"])
-    stack = draw_stack(rng, shape["features"], shape["units"], shape["layers"], shape["directions"])
-    x = rng.standard_normal((shape["batch"], shape["steps"], shape["features"])).astype(np.float32)
-    exact, ours = oracle(x, stack), Fastlstm(stack, isa)
-    runs: dict[str, Callable[[], Any]] = {"fastlstm": ours.prepare(x)}
-    errors = {"fastlstm": float(np.abs(runs["fastlstm"]() - exact).max())}
-    for name in peers:
-        peer = PEERS[name](stack)
-        runs[name] = peer.prepare(x)
-        errors[name] = float(np.abs(peer.batch_major(runs[name]()) - exact).max())
-    assert max(errors.values()) < 1e-5, f"{shape['id']}: wrong results {errors}"
-    if shape["steps"] == 1 and shape["directions"] == 1:
-        runs["step"] = ours.prepare_step(np.ascontiguousarray(x[:, 0]))
-    times = time_in_turns(runs, rounds)
-    median = {name: float(np.median(t)) for name, t in times.items()}
-    best = min((n for n in peers), key=lambda n: median[n])
-    ratio = median[best] / median.get("step", median["fastlstm"])
-    return {"shape": shape, "errors": errors, "times": times, "median": median, "best": best, "ratio": ratio}
-
-
-def print_row(row: dict[str, Any], peers: list[str]) -> None:
-    median, errors = row["median"], row["errors"]
-    step = f"{median['step']:8.2f}" if "step" in median else " " * 8
-    columns = " ".join(f"{median[name]:12.1f}" for name in peers)
-    print(
-        f"{row['shape']['id']:>16} {median['fastlstm']:10.1f} {step} {columns} {row['ratio']:6.2f} {row['best']:>12} "
-        f"  {errors['fastlstm']:.1e} {errors[row['best']]:.1e}",
-        flush=True,
-    )
-
-
-def main() -> None:
+def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--group", action="append", choices=["streaming", "sequence", "batch"])
     parser.add_argument("--id", action="append")
     parser.add_argument("--shape", action="append")
-    parser.add_argument("--peers", default=",".join(installed()), help="default: all that are installed")
-    parser.add_argument("--isa")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    peers = [name for name in arguments.peers.split(",") if name]
-    if not peers or set(peers) - set(installed()):
-        parser.error(f"--peers is {arguments.peers!r}; installed here: {', '.join(installed()) or 'none'}")
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    facts = {**describe(("numpy", *peers)), "threads": 1}
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="default: 1")
+    parser.add_argument("--peers", help="default: all that are installed; '' for none")
+    parser.add_argument("--isa", help="fastlstm's kernel; default: the best that runs")
+    parser.add_argument("--rounds", type=int, default=15, metavar="N", help="turns of each; default: 15")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="all that was measured, and on what")
+    return parser.parse_args()
+
+
+def pin(threads: int) -> list[int]:
+    """Keep this process to so many processors, the last ones it may use."""
+    cpus = sorted(os.sched_getaffinity(0))
+    if not 1 <= threads <= len(cpus):
+        raise SystemExit(f"--threads is {threads}; this process may use {len(cpus)} processors")
+    os.sched_setaffinity(0, cpus[-threads:])
+    return cpus[-threads:]
+
+
+def main() -> None:
+    arguments = parsed()
+    shapes, threads = chosen(arguments), arguments.threads
+    cpus = pin(threads)  # before NumPy and the peers start their threads, which inherit it
+
+    import limits
+    from machine import describe, heading
+    from peers import installed
+    from rows import measure
+    from table import columns, line, summary
+
+    peers = installed() if arguments.peers is None else [name for name in arguments.peers.split(",") if name]
+    if set(peers) - set(installed()):
+        raise SystemExit(f"--peers is {arguments.peers!r}; installed here: {', '.join(installed()) or 'none'}")
+    facts = describe(("numpy", *peers))
     facts["isa"] = arguments.isa or facts["isa"]
-    print(heading(facts), "\none thread, pinned to one core; microseconds a call, median; ratio: best peer / ours\n")
-    names = " ".join(f"{name:>12}" for name in peers)
-    print(f"{'B,T,I,U or id':>16} {'fastlstm':>10} {'step':>8} {names} {'ratio':>6} {'best peer':>12}   errors: both")
-    rows = []
-    for shape in chosen(arguments):
-        rows.append(measure(shape, peers, arguments.isa, arguments.rounds))
-        print_row(rows[-1], peers)
-    ratios = [row["ratio"] for row in rows]
-    print(f"\nratio: least {min(ratios):.2f}, geometric mean {np.exp(np.mean(np.log(ratios))):.2f}")
+    constants = limits.measure(cpus, facts["isa"], facts["caches"])
+    facts |= {"threads": threads, "cpus": cpus, "constants": constants._asdict()}
+    print(heading(facts))
+    print(constants.sentence())
+    print(f"threads: {threads}, on processors {', '.join(map(str, cpus))}; microseconds a call, median")
+
+    options = (peers, arguments.isa, threads, arguments.rounds, constants)
+    overhead = measure(plain(SMALLEST), *options)
+    print("call overhead, 1 unit, 1 step: " + ", ".join(f"{by} {t:.2f}" for by, t in overhead["median"].items()))
+    table, rows = columns(peers, threads), []
+    print("\n" + line(table))
+    for shape in shapes:
+        rows.append(measure(shape, *options))
+        print(line(table, rows[-1]), flush=True)
+    print("\n" + summary(rows))
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps({"machine": facts, "rows": rows}, indent=1) + "\n")
+        arguments.json.write_text(json.dumps({"machine": facts, "overhead": overhead, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""fastlstm and its peers behind one call each: NumPy in, NumPy out, on one thread."""
+"""fastlstm and its peers behind one call each: NumPy in, NumPy out, on as many threads as told."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-Run = Callable[[], Any]
+from fastlstm.bench import Run
 
 
 class Weights(NamedTuple):
@@ -64,9 +65,10 @@ class Fastlstm:
         return lambda: self.model(x)
 
     def prepare_step(self, x: np.ndarray) -> Run:
-        """One step of a stream on x (B,I)."""
+        """One step of a stream on x (B,I), the first from zeros."""
         stream = self.model.stream(len(x))
         out = np.empty_like(stream.step(x))
+        stream.reset()
         return lambda: stream.step(x, out)
 
 
@@ -107,6 +109,11 @@ def onnx_model(stack: Stack) -> bytes:
 class TimeMajor:
     """A peer that takes (T,B,I) and gives (T,B,U); the turning round is not timed."""
 
+    name: str
+
+    def __init__(self, stack: Stack, threads: int = 1) -> None:
+        raise NotImplementedError
+
     def call(self, x: np.ndarray) -> Any:
         raise NotImplementedError
 
@@ -122,11 +129,11 @@ class TimeMajor:
 class Onnxruntime(TimeMajor):
     name = "onnxruntime"
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, threads: int = 1) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         self.session = onnxruntime.InferenceSession(onnx_model(stack), options, providers=["CPUExecutionProvider"])
 
     def call(self, x: np.ndarray) -> Any:
@@ -138,11 +145,11 @@ class Openvino(TimeMajor):
 
     name = "openvino"
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, threads: int = 1) -> None:
         import openvino
 
         core = openvino.Core()
-        options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
+        options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
         self.request = core.compile_model(core.read_model(onnx_model(stack)), "CPU", options).create_infer_request()
 
     def call(self, x: np.ndarray) -> Any:
@@ -152,10 +159,10 @@ class Openvino(TimeMajor):
 class Torch(TimeMajor):
     name = "torch"
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, threads: int = 1) -> None:
         import torch
 
-        torch.set_num_threads(1)
+        torch.set_num_threads(threads)
         self.torch = torch
         units = stack[0][0].recurrent_kernel.shape[0]
         self.lstm = torch.nn.LSTM(
@@ -176,7 +183,51 @@ class Torch(TimeMajor):
             return self.lstm(self.torch.from_numpy(x))[0].numpy()
 
 
-PEERS: dict[str, type[TimeMajor]] = {peer.name: peer for peer in (Onnxruntime, Openvino, Torch)}  # type: ignore[attr-defined]
+class Jax(TimeMajor):
+    """Compiled for the stack, its weights as constants, which costs less a call than handing them over.
+
+    How many threads it has is settled for the whole process when it is first imported: one, or as many as
+    there are processors in the affinity mask.
+    """
+
+    name = "jax"
+
+    def __init__(self, stack: Stack, threads: int = 1) -> None:
+        if threads == 1:
+            os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+        import jax
+
+        self.compiled = jax.jit(lambda x: jax_stack(x, stack))
+
+    def call(self, x: np.ndarray) -> Any:
+        return np.asarray(self.compiled(x))
+
+
+def jax_stack(x: Any, stack: Stack) -> Any:
+    """x (T,B,I) through the stack: the product with all inputs at once, then a scan over the steps."""
+    from jax import lax, nn
+    from jax import numpy as jnp
+
+    def step(state: Any, inputs: Any, recurrent_kernel: Any) -> Any:
+        h, c = state
+        i, f, g, o = jnp.split(inputs + h @ recurrent_kernel, 4, axis=-1)
+        c = nn.sigmoid(f) * c + nn.sigmoid(i) * jnp.tanh(g)
+        h = nn.sigmoid(o) * jnp.tanh(c)
+        return (h, c), h
+
+    for directions in stack:
+        outputs = []
+        for w, backwards in zip(directions, (False, True), strict=False):
+            inputs = (x.reshape(-1, x.shape[-1]) @ w.kernel + w.bias).reshape(*x.shape[:2], -1)
+            # the compiler must not see the zeros: of one step it would leave out the product with them
+            zeros = lax.optimization_barrier(jnp.zeros((x.shape[1], len(w.recurrent_kernel)), jnp.float32))
+            one_step = partial(step, recurrent_kernel=w.recurrent_kernel)
+            outputs.append(lax.scan(one_step, (zeros, zeros), inputs, reverse=backwards)[1])
+        x = jnp.concatenate(outputs, axis=-1)
+    return x
+
+
+PEERS: dict[str, type[TimeMajor]] = {peer.name: peer for peer in (Onnxruntime, Openvino, Torch, Jax)}
 
 
 def installed() -> list[str]:

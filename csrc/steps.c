@@ -7,7 +7,7 @@
 enum {
     FEATURE_BLOCK = 512,      /* features whose weights stay in L2 while the rows pass by */
     POLL_WORK = 1 << 24,      /* multiply-adds between two polls: a few milliseconds */
-    LATENT_BYTES = 80 << 10    /* recurrent weights up to which a step waits for itself more than for them */
+    LATENT_UNITS = 16         /* so few that a step waits for itself longer than it computes */
 };
 
 static void products(const flstm_plan *plan, size_t vector, size_t vectors, size_t rows, const char *x,
@@ -179,8 +179,8 @@ static void run_together(size_t count, chain *const w[], const ptrdiff_t project
 /* Whether a chain's steps leave the processor waiting for their own results, so that another's fit between. */
 static int waits(const chain *w)
 {
-    return w->plan->weights.padded * w->plan->weights.units * 4 * w->plan->element <= LATENT_BYTES && !w->mask
-           && w->plan->fused_cell && w->rows < w->plan->kernel->tile_rows && !w->meet.meeting;
+    return w->plan->weights.padded <= LATENT_UNITS && !w->mask && w->plan->fused_cell && w->rows == 1
+           && !w->meet.meeting;
 }
 
 size_t flstm_step_work(const chain *w)

@@ -1,15 +1,16 @@
-"""The command line: ``fastlstm demo``, ``info`` and ``predict``."""
+"""The command line: ``fastlstm demo``, ``info``, ``predict`` and ``bench``."""
 
 from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 import secrets
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import BinaryIO, NoReturn
 
 import numpy as np
@@ -134,6 +135,32 @@ def _parser() -> _Parser:
         "--batch-size", metavar="N", type=_positive, help="rows at a time (default: 32, as in Keras)"
     )
     predict.set_defaults(command=_predict)
+
+    bench = commands.add_parser(
+        "bench",
+        help="time some standard shapes beside plain NumPy",
+        description="Check some standard shapes against float64, then time them in turns with a loop in plain "
+        "float32 NumPy, the one peer that is always there. In the source repository bench/compare.py takes "
+        "any shape and times onnxruntime, OpenVINO, PyTorch and JAX as well.",
+        epilog="example: fastlstm bench --shape kws118 --threads 1 --json kws118.json",
+    )
+    bench.add_argument(
+        "--shape",
+        metavar="NAME",
+        type=_shape,
+        action="append",
+        help="amp8, vad128, od837a, kws118, ocv192, db256 or gen128b64; may be given again (default: all)",
+    )
+    bench.add_argument("--rounds", metavar="N", type=_positive, default=10, help="turns of each (default: 10)")
+    bench.add_argument(
+        "--threads",
+        metavar="N",
+        type=_positive,
+        help="fastlstm's (default: FASTLSTM_NUM_THREADS, or all processors; OPENBLAS_NUM_THREADS and the like "
+        "are NumPy's)",
+    )
+    bench.add_argument("--json", metavar="FILE", help="what was measured, and on what; replaced if there")
+    bench.set_defaults(command=_bench)
     return parser
 
 
@@ -142,6 +169,14 @@ def _positive(text: str) -> int:
         if (number := int(text)) > 0:
             return number
     raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
+
+
+def _shape(text: str) -> str:
+    from fastlstm.bench import SHAPES
+
+    if text in SHAPES:
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(SHAPES)}")
 
 
 # -- the commands -----------------------------------------------------------------------------------
@@ -174,6 +209,18 @@ def _predict(arguments: argparse.Namespace) -> int:
         seconds = time.perf_counter() - begin
         _save(file, y)
     print(f"{path}: {x.shape} -> {y.shape} in {seconds:.3g} s")
+    return 0
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from fastlstm import bench
+
+    if arguments.threads:
+        fastlstm.set_num_threads(arguments.threads)
+    with _replacing(arguments.json) if arguments.json is not None else nullcontext() as file:
+        result = bench.run(arguments.shape or list(bench.SHAPES), arguments.rounds)
+        if file:
+            file.write(f"{json.dumps(result, indent=1)}\n".encode())
     return 0
 
 

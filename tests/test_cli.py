@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 import os
 import pickle
 import re
@@ -19,7 +20,7 @@ import pytest
 from test_console import Terminal
 
 import fastlstm
-from fastlstm import Sequential, cli, demo
+from fastlstm import Sequential, bench, cli, demo
 from fastlstm.layers import LSTM, Dense, InputLayer
 
 DATA = Path(fastlstm.__file__).parent / "data"
@@ -56,7 +57,7 @@ def here(tmp_path, monkeypatch):
 # -- the command itself -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["demo", "-h"], ["info", "-h"], ["predict", "-h"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["demo", "-h"], ["info", "-h"], ["predict", "-h"], ["bench", "-h"]])
 def test_help_gives_an_example(capsys, arguments):
     code, out, err = run(capsys, *arguments)
     assert (code, err) == (0, "")
@@ -81,6 +82,9 @@ def test_no_command_is_wrong_usage_and_shows_the_help(capsys):
         (["predict"], "required: MODEL, INPUT.npy, -o/--output; fastlstm predict --help"),
         (["predict", "m", "x", "-o", "y", "--batch-size", "0"], "'0' is not a positive integer"),
         (["predict", "m", "x", "-o", "y", "--batch-size", "many"], "'many' is not a positive integer"),
+        (["bench", "--shape", "big"], "'big' is not one of amp8, vad128, od837a, kws118, ocv192, db256, gen128b64"),
+        (["bench", "--rounds", "0"], "'0' is not a positive integer"),
+        (["bench", "--threads", "-1"], "'-1' is not a positive integer"),
         (["demo", "more"], "unrecognized arguments: more"),
         (["info", "--plot", "a\nb"], "unrecognized arguments: --plot a b"),
     ],
@@ -98,7 +102,7 @@ def test_arguments_come_from_the_command_line():
 def test_help_imports_no_more_than_the_package_itself():
     code = (
         "import sys, fastlstm.cli; fastlstm.cli.main(['--help'])\n"
-        "assert not {'pyfive', 'matplotlib', 'fastlstm.demo'} & set(sys.modules)"
+        "assert not {'pyfive', 'matplotlib', 'fastlstm.demo', 'fastlstm.bench'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True)
 
@@ -114,7 +118,7 @@ def test_info_prints_the_configuration(capsys, monkeypatch):
     assert facts["numpy"] == np.__version__
 
 
-@pytest.mark.parametrize("arguments", [["info"], ["demo"], ["predict", SUNSPOTS, "x.npy", "-o", "y.npy"]])
+@pytest.mark.parametrize("arguments", [["info"], ["demo"], ["bench"], ["predict", SUNSPOTS, "x.npy", "-o", "y.npy"]])
 def test_an_impossible_instruction_set_is_one_line_in_every_command(capsys, monkeypatch, here, arguments):
     monkeypatch.setenv("FASTLSTM_ISA", "mmx")
     refused(run(capsys, *arguments), 1, "FASTLSTM_ISA='mmx' is not a kernel of this build; these run here: ")
@@ -256,6 +260,62 @@ def test_demo_fails_where_the_result_is_not_keras_own(capsys, monkeypatch, here,
     assert re.search(
         r"^FAILED: the output differs from Keras's by (\d\.\de-04|nan); allowed", out, re.MULTILINE
     )
+
+
+# -- bench ------------------------------------------------------------------------------------------
+
+QUICK = ("bench", "--rounds", "1", "--shape", "amp8")
+
+
+@pytest.fixture
+def threads_as_before():
+    threads = fastlstm.get_num_threads()
+    yield
+    fastlstm.set_num_threads(threads)
+
+
+def test_bench_prints_a_table_and_writes_what_it_measured(capsys, here, threads_as_before):
+    code, out, err = run(capsys, *QUICK, "--shape", "od837a", "--threads", "1", "--json", "b.json")
+    assert (code, err) == (0, "")
+    assert re.search(r"^threads +1$", out, re.MULTILINE)
+    table = out[out.index("\nshape ") + 1 :].splitlines()
+    assert [line.split()[0] for line in table] == ["shape", "amp8", "od837a"]
+    assert len({len(line) for line in table}) == 1
+    result = json.loads(Path("b.json").read_text())
+    assert result["machine"]["threads"] == 1
+    assert [(row["id"], row["call"], row["directions"]) for row in result["rows"]] == [
+        ("amp8", "step", 1),
+        ("od837a", "layer", 2),
+    ]
+    for row in result["rows"]:
+        assert max(row["errors"].values()) <= bench.TOLERANCE
+        for by in ("fastlstm", "numpy"):
+            assert 0 < row[by]["min"] <= row[by]["median"] <= row[by]["p99"]
+        assert row["ratio"] == row["numpy"]["median"] / row["fastlstm"]["median"]
+
+
+def test_bench_shows_a_bar_on_a_terminal_only(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert cli.main([*QUICK]) == 0
+    assert sys.stderr.getvalue().rstrip(" s0\n").endswith(f"4/4 [{'=' * 30}]")
+
+
+@pytest.mark.parametrize(("by", "error"), [("fastlstm", "nan"), ("numpy", r"1\.0e\+00")])
+def test_bench_refuses_to_time_a_wrong_result(capsys, monkeypatch, here, by, error):
+    right = bench.numpy_lstm
+    if by == "numpy":
+        monkeypatch.setattr(bench, "numpy_lstm", lambda x, *w: right(x, *w) + (x.dtype == np.float32))
+    else:
+        monkeypatch.setattr(fastlstm.Stream, "step", lambda self, x, out: np.full_like(out, np.nan))
+    monkeypatch.setattr(bench, "time_in_turns", lambda *_: pytest.fail("timed a wrong result"))
+    code, _, err = run(capsys, *QUICK, "--json", "b.json")
+    refused((code, "", err), 1, f"bench: amp8: {by} differs from float64 by {error}; allowed: 7.6e-06")
+    assert os.listdir() == ["x.npy"]
+
+
+def test_bench_says_at_once_that_it_cannot_write(capsys, monkeypatch):
+    monkeypatch.setattr(bench, "run", lambda *_: pytest.fail("measured for nothing"))
+    refused(run(capsys, *QUICK, "--json", "no/b.json"), 1, "'no/b.json': cannot be written: No such file")
 
 
 # -- predict ----------------------------------------------------------------------------------------
