@@ -14,6 +14,7 @@
 #define EXP_LOG2E 0x1.715476p+0f
 #define EXP_LN2_HI 0x1.63p-1f       /* few bits, so that n * ln2_hi is exact */
 #define EXP_LN2_LO -0x1.bd0106p-13f
+#define EXP_LN2 0x1.62e43p-1f
 #define EXP_ROUND 0x1.8p+23f        /* added and taken away again, rounds to an integer */
 #define EXP_BIAS 127
 #define SIGMOID_LEAST -104.0f       /* sigmoid(-104) rounds to 0, sigmoid(-103) does not */
@@ -27,6 +28,7 @@ static const real tanh_q[] = {-0x1.5554d6p-2f, 0x1.10e9fcp-3f, -0x1.b28c6ep-5f, 
 #define EXP_LOG2E 0x1.71547652b82fep+0
 #define EXP_LN2_HI 0x1.62e42fefa2p-1
 #define EXP_LN2_LO 0x1.9ef35793c7673p-41
+#define EXP_LN2 0x1.62e42fefa39efp-1
 #define EXP_ROUND 0x1.8p+52
 #define EXP_BIAS 1023
 #define SIGMOID_LEAST -746.0
@@ -48,56 +50,58 @@ typedef struct fraction {
     vf n, d;
 } fraction;
 
-/* e^(x * sign) = s (1 + q) / 2^shift with s a power of two; x within the limits above. */
-static inline vf exp_split(vf x, real sign, real shift, vf *q)
+/* Added to x / ln(2) and taken away again, it leaves the power n of two in e^x = 2^n e^r; before it is
+ * taken away, the low bits are the exponent of 2^(n + shift), which v_pow2 makes a number of. */
+#define EXP_MAGIC(shift) v_set1(EXP_ROUND + EXP_BIAS + (shift))
+
+/* e^r - 1 for |r| up to ln(2) / 2. short_chain: the last sum is made of two that do not wait for each
+ * other, and rounds once more. */
+static ALWAYS_INLINE vf expm1_reduced(vf r, const int short_chain)
 {
-    const real magic = EXP_ROUND + EXP_BIAS + shift; /* leaves the exponent of s in the low bits */
-    const vf t = v_fma(x, v_set1(sign * EXP_LOG2E), v_set1(magic));
-    const vf n = v_sub(t, v_set1(magic));
-    /* the product is exact, so that this rounds alike with and without fused multiply-adds */
-    vf r = v_fma(n, v_set1(-EXP_LN2_HI), v_mul(x, v_set1(sign)));
-    r = v_fma(n, v_set1(-EXP_LN2_LO), r);
-    const vf r2 = v_mul(r, r);
+    const vf r2 = v_mul(r, r), r4 = v_mul(r2, r2);
     const vf p01 = v_fma(v_set1(exp_p[1]), r, v_set1(exp_p[0]));
     const vf p23 = v_fma(v_set1(exp_p[3]), r, v_set1(exp_p[2]));
 #if !V_F64
-    const vf p = v_fma(v_fma(v_set1(exp_p[4]), r2, p23), r2, p01);
+    const vf high = v_fma(v_set1(exp_p[4]), r2, p23);
 #else
-    const vf r4 = v_mul(r2, r2);
     const vf p45 = v_fma(v_set1(exp_p[5]), r, v_set1(exp_p[4]));
     const vf p67 = v_fma(v_set1(exp_p[7]), r, v_set1(exp_p[6]));
     const vf p89 = v_fma(v_set1(exp_p[9]), r, v_set1(exp_p[8]));
-    const vf low = v_fma(p23, r2, p01), mid = v_fma(p67, r2, p45);
-    const vf p = v_fma(v_fma(p89, r4, mid), r4, low);
+    const vf high = v_fma(v_fma(v_fma(p89, r2, p67), r2, p45), r2, p23);
 #endif
-    *q = v_fma(p, r2, r);
-    return v_pow2(t);
+    if (short_chain)
+        return v_fma(high, r4, v_fma(p01, r2, r));
+    return v_fma(v_fma(high, r2, p01), r2, r);
 }
 
 /* sigmoid(x) = n/d = one / (one + one e^-x); the scale `one` keeps d finite where n/d is denormal.
  * v_min and v_max return their second argument where it is NaN. */
 static ALWAYS_INLINE fraction sigmoid_fraction(vf x)
 {
-    vf q;
     const vf limited = v_min(v_set1(SIGMOID_MOST), v_max(v_set1(SIGMOID_LEAST), x));
-    const vf s = exp_split(limited, -1, SIGMOID_SHIFT, &q);
-    const vf one = v_set1(SIGMOID_ONE);
-    return (fraction){one, v_add(v_fma(s, q, one), s)};
+    const vf t = v_fma(limited, v_set1(-EXP_LOG2E), EXP_MAGIC(SIGMOID_SHIFT));
+    const vf n = v_sub(t, EXP_MAGIC(SIGMOID_SHIFT));
+    /* the product is exact, so that this rounds alike with and without fused multiply-adds */
+    vf r = v_fma(n, v_set1(-EXP_LN2_HI), v_mul(limited, v_set1(-1)));
+    r = v_fma(n, v_set1(-EXP_LN2_LO), r);
+    const vf s = v_pow2(t), one = v_set1(SIGMOID_ONE);
+    return (fraction){one, v_add(v_fma(s, expm1_reduced(r, 0), one), s)};
 }
 
 /* tanh(x) = n/d with the sign of x: x + x^3 Q(x^2) over 1 up to 1/2, where a quotient would round once
- * too often, then m / (m + 2), m = e^(2|x|) - 1. */
+ * too often, then m / (m + 2), m = e^(2|x|) - 1, for which ln(2) need not be exact. */
 static ALWAYS_INLINE fraction tanh_fraction(vf x)
 {
     enum { TERMS = sizeof tanh_q / sizeof *tanh_q };
     const vf a = v_min(v_set1(TANH_MOST), v_abs(x)), u = v_mul(a, a);
-    vf q, small = v_set1(tanh_q[TERMS - 1]);
+    vf small = v_set1(tanh_q[TERMS - 1]);
     UNROLL for (int k = TERMS - 2; k >= 0; k--)
         small = v_fma(small, u, v_set1(tanh_q[k]));
     small = v_fma(v_mul(a, u), small, a);
-    const vf s = exp_split(v_add(a, a), 1, 0, &q);
-    const vf m = v_fma(s, q, v_sub(s, v_set1(1)));
-    const vf half = v_set1((real)0.5);
+    const vf t = v_fma(a, v_set1(2 * EXP_LOG2E), EXP_MAGIC(0));
+    const vf n = v_sub(t, EXP_MAGIC(0)), s = v_pow2(t);
+    const vf q = expm1_reduced(v_fma(n, v_set1(-EXP_LN2), v_add(a, a)), 1);
+    const vf m = v_fma(s, q, v_sub(s, v_set1(1))), half = v_set1((real)0.5);
     return (fraction){v_copysign(v_if_less(a, half, small, m), x),
                       v_if_less(a, half, v_set1(1), v_add(m, v_set1(2)))};
 }

@@ -2,7 +2,9 @@
  * vector header and activations_tpl.h. See kernel.h for what a sweep is. */
 
 #define GATES 4
-#define SUM_BLOCK 32 /* terms of a chain; divides steps.c's FEATURE_BLOCK */
+#define SUM_BLOCK 32  /* terms of a chain; divides steps.c's FEATURE_BLOCK */
+#define SHORT_SUM 16  /* so few terms are not worth waiting for one after the other: */
+#define SHORT_BLOCK 4 /* terms of their chains */
 
 /* A tile is R rows times V vectors of units. Its GATES * R * V sums stay in registers, beside R
  * inputs and one vector of weights: what fits, and enough chains to hide a multiply-add's latency. */
@@ -31,11 +33,11 @@ static ALWAYS_INLINE void cell(vf zi, vf zf, vf zg, vf zo, vf *c, vf *h)
 /* sum[r][g][v] += a[r][k] * w[v][k][g] for k < count, `vector` elements between the vectors' weights.
  * The products are summed in blocks, each a chain from zero in the order of k, and the blocks added
  * in turn: a long chain would lose several times the digits. */
-static ALWAYS_INLINE void accumulate(const int R, const int V, vf sum[][GATES][TILE_VECTORS], size_t count,
-                                     const real *const a[], const real *w, size_t vector)
+static ALWAYS_INLINE void add_blocks(const size_t block, const int R, const int V, vf sum[][GATES][TILE_VECTORS],
+                                     size_t count, const real *const a[], const real *w, size_t vector)
 {
     for (size_t k = 0; k < count;) {
-        const size_t end = count - k < SUM_BLOCK ? count : k + SUM_BLOCK;
+        const size_t end = count - k < block ? count : k + block;
         vf part[TILE_ROWS][GATES][TILE_VECTORS];
         UNROLL for (int r = 0; r < R; r++)
             UNROLL for (int g = 0; g < GATES; g++)
@@ -57,6 +59,15 @@ static ALWAYS_INLINE void accumulate(const int R, const int V, vf sum[][GATES][T
                 UNROLL for (int v = 0; v < V; v++)
                     sum[r][g][v] = v_add(sum[r][g][v], part[r][g][v]);
     }
+}
+
+static ALWAYS_INLINE void accumulate(const int R, const int V, vf sum[][GATES][TILE_VECTORS], size_t count,
+                                     const real *const a[], const real *w, size_t vector)
+{
+    if (count <= SHORT_SUM)
+        add_blocks(SHORT_BLOCK, R, V, sum, count, a, w, vector);
+    else
+        add_blocks(SUM_BLOCK, R, V, sum, count, a, w, vector);
 }
 
 /* Everything of a sweep at one step, typed. */
