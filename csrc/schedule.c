@@ -60,16 +60,17 @@ schedule flstm_schedule(const flstm_program *p, size_t threads)
         block = rows < block ? rows : block;
         largest = plan->bytes > largest ? plan->bytes : largest;
     }
+    const size_t tile = p->plans[0]->kernel->tile_rows;
     s.alone = flstm_time_alone(p->plans[0], work);
     if (threads > FLSTM_MOST_THREADS)
         threads = FLSTM_MOST_THREADS;
     if (threads > 1 && s.alone) {
-        const size_t tile = p->plans[0]->kernel->tile_rows, rows = (batch - 1) / threads + 1;
+        const size_t rows = (batch - 1) / threads + 1;
         const size_t groups = p->layers < threads ? p->layers : threads;
         const int few_rows = rows < 2 * tile;
         if (!few_rows && (largest <= OWN_BYTES || members < threads))
             s.share = ((rows - 1) / tile + 1) * tile;
-        else if (groups > 1 && (largest <= OWN_BYTES || members < 2))
+        else if (groups > 1 && ((largest <= OWN_BYTES && p->layers % groups == 0) || members < 2))
             s.groups = groups, s.members = members < threads / groups ? members : threads / groups;
         else if (members > 1)
             s.members = members;
@@ -79,6 +80,7 @@ schedule flstm_schedule(const flstm_program *p, size_t threads)
     }
     if (s.share && s.share < block)
         block = s.share;
-    s.stride = stride_of(p, block, s.groups);
+    /* a last block of few rows projects its input even where the others do not */
+    s.stride = stride_of(p, block < tile ? block : tile - 1, s.groups);
     return s;
 }

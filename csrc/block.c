@@ -1,0 +1,157 @@
+/* block.c -- a program's layers over a block of rows: their memory, what they read and write, their states. */
+#include "block.h"
+
+#include <string.h>
+
+static size_t align64(size_t n)
+{
+    return (n + 63) / 64 * 64;
+}
+
+size_t flstm_block_rows(const flstm_program *p, const schedule *s)
+{
+    size_t block = s->share ? s->share : p->calls[0].batch;
+    for (size_t l = 0; l < p->layers; l++) {
+        const size_t rows = flstm_row_block(p->plans[l], p->calls[0].batch);
+        block = rows < block ? rows : block;
+    }
+    return block;
+}
+
+/* Bytes between a layer and the one above it, which reads one chunk while the other is written. */
+static size_t between(const flstm_program *p, const schedule *s, size_t l, size_t rows)
+{
+    const int needed = p->stacked && l + 1 < p->layers && !p->calls[l].y;
+    return needed ? align64(2 * s->stride * rows * p->plans[l]->weights.units * p->plans[l]->element) : 0;
+}
+
+static chain blank_chain(const flstm_program *p, const schedule *s, size_t l, size_t rows)
+{
+    const size_t steps = p->calls[l].steps;
+    return (chain){.plan = p->plans[l], .call = &p->calls[l], .rows = rows,
+                   .chunk = flstm_chunk(p->plans[l], rows, steps) ? s->stride : 0};
+}
+
+/* A workspace: each thread's layers, then what the threads have in common. */
+static size_t layers_size(const flstm_program *p)
+{
+    return align64(p->layers * sizeof(flstm_layer));
+}
+
+static size_t block_size(const flstm_program *p, const schedule *s, size_t rows)
+{
+    size_t size = (s->share ? 1 : s->threads) * layers_size(p);
+    for (size_t l = 0; l < p->layers; l++) {
+        chain w = blank_chain(p, s, l, rows);
+        size += flstm_lay_out(&w, s->members, 0, NULL) + between(p, s, l, rows);
+    }
+    return size;
+}
+
+/* The last block of so many rows may be a small one, which projects where the others do not. */
+static size_t rows_size(const flstm_program *p, const schedule *s, size_t rows)
+{
+    const size_t most = flstm_block_rows(p, s), block = rows < most ? rows : most, rest = most ? rows % most : 0;
+    const size_t size = block_size(p, s, block), last = rest ? block_size(p, s, rest) : 0;
+    return align64(size > last ? size : last);
+}
+
+size_t flstm_blocks_size(const flstm_program *p, const schedule *s)
+{
+    const size_t batch = p->calls[0].batch;
+    if (!s->share)
+        return rows_size(p, s, batch);
+    const size_t size = rows_size(p, s, s->share), last = rows_size(p, s, batch - (s->threads - 1) * s->share);
+    return size > last ? size : last;
+}
+
+static void fill_state(const chain *w, size_t first_row)
+{
+    const size_t at = first_row * w->plan->weights.units * w->plan->element;
+    const char *const h0 = w->call->h0, *const c0 = w->call->c0;
+    flstm_fill_rows(w->plan, w->rows, h0 ? h0 + at : NULL, w->h);
+    flstm_fill_rows(w->plan, w->rows, c0 ? c0 + at : NULL, w->c);
+}
+
+flstm_layer *flstm_open_layers(const flstm_program *p, const schedule *s, const flstm_part *me, size_t first_row,
+                               size_t rows, char *memory)
+{
+    const size_t members = s->members, thread = me->group * members + me->member;
+    flstm_layer *const layers = (flstm_layer *)(void *)(memory + (s->share ? 0 : thread) * layers_size(p));
+    memory += (s->share ? 1 : s->threads) * layers_size(p);
+    for (size_t l = 0; l < p->layers; l++) {
+        const flstm_call *call = &p->calls[l];
+        const flstm_plan *plan = p->plans[l];
+        const ptrdiff_t e = (ptrdiff_t)plan->element, at = (ptrdiff_t)first_row;
+        const ptrdiff_t end = call->go_backwards && call->steps ? (ptrdiff_t)call->steps - 1 : 0;
+        const ptrdiff_t way = call->go_backwards ? -1 : 1;
+        const size_t vectors = plan->weights.vectors;
+        chain w = blank_chain(p, s, l, rows);
+        w.vector = vectors * me->member / members;
+        w.vectors = vectors * (me->member + 1) / members - w.vector;
+        if (members > 1)
+            w.meet = (flstm_meet_at){me->steps, me->group * members, members, thread};
+        const flstm_call *below = p->stacked && l > 0 ? call - 1 : NULL;
+        layers[l].in = below ? layers[l - 1].out : NULL;
+        if (layers[l].in) {
+            w.x_row = (ptrdiff_t)plan->weights.features, w.x_step = w.x_row * (ptrdiff_t)rows;
+        } else if (below) {
+            w.x = (const char *)below->y + at * below->y_batch * e;
+            w.x_row = below->y_batch, w.x_step = below->y_step;
+        } else if (call->steps) {
+            w.x = (const char *)call->x + (at * call->x_batch + end * call->x_step) * e;
+            w.x_row = call->x_batch, w.x_step = way * call->x_step;
+        }
+        const size_t above = between(p, s, l, rows);
+        layers[l].out = above ? memory : NULL;
+        memory += above;
+        if (above) {
+            w.y_row = (ptrdiff_t)plan->weights.units, w.y_step = w.y_row * (ptrdiff_t)rows;
+        } else if (call->y) {
+            w.y = (char *)call->y + at * call->y_batch * e;
+            w.y_row = call->y_batch, w.y_step = call->y_step;
+        }
+        if (call->mask) {
+            w.mask = call->mask + at * call->mask_batch + end * call->mask_step;
+            w.mask_row = call->mask_batch, w.mask_step = way * call->mask_step;
+        }
+        memory += flstm_lay_out(&w, members, me->member, memory);
+        if (me->first <= l && l < me->end) {
+            memset(w.seen, 0, rows);
+            if (me->member == 0)
+                fill_state(&w, first_row);
+        }
+        layers[l].chain = w;
+    }
+    return layers;
+}
+
+/* The output slot of the last step: the state, or zeros where a row never ran or was held with
+ * zero_output_for_mask. The chain's mask stands behind its last step. */
+static void last_output(const chain *w, char *last)
+{
+    const size_t row = w->plan->weights.padded * w->plan->element, width = w->plan->weights.units * w->plan->element;
+    for (size_t r = 0; r < w->rows; r++) {
+        int blank = w->call->steps == 0;
+        if (w->mask && w->call->steps) {
+            const int held = !w->mask[(ptrdiff_t)r * w->mask_row - w->mask_step];
+            blank = !w->seen[r] || (held && w->call->zero_output_for_mask);
+        }
+        if (blank)
+            memset(last + r * width, 0, width);
+        else
+            memcpy(last + r * width, w->h + r * row, width);
+    }
+}
+
+void flstm_read_state(const chain *w, size_t first_row)
+{
+    const size_t at = first_row * w->plan->weights.units * w->plan->element;
+    if (w->call->last)
+        last_output(w, (char *)w->call->last + at);
+    if (w->call->h)
+        flstm_read_rows(w->plan, w->rows, w->h, (char *)w->call->h + at);
+    if (w->call->c)
+        flstm_read_rows(w->plan, w->rows, w->c, (char *)w->call->c + at);
+}
+
