@@ -24,7 +24,8 @@ size_t flstm_block_rows(const flstm_program *program, const schedule *s);
 /* Bytes of workspace of one thread where threads share the rows, else of all together. */
 size_t flstm_blocks_size(const flstm_program *program, const schedule *s);
 
-/* Sets up all layers, in the workspace, for the rows from first_row on; fills the states that are this thread's to fill. */
+/* Sets up all layers, in the workspace, for the rows from first_row on; fills the states that are this
+ * thread's to fill. */
 flstm_layer *flstm_open_layers(const flstm_program *program, const schedule *s, const flstm_part *me, size_t first_row,
                                size_t rows, char *memory);
 

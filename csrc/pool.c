@@ -16,17 +16,17 @@
 enum {
     AWAKE = 100 * 1000,   /* nanoseconds that an idle thread spins before it sleeps */
     WAKING = 30 * 1000,   /* patience that is worth waking one */
-    RESPITE = 20 * 1000 * 1000, /* without another attempt after a job whose threads were held up: */
-    HELD_UP = 4,          /* times as long as one thread would take */
-    RESPITES = 4,         /* so long, and twice as long each time it happens again soon, so many times */
+    RESPITE = 10,         /* times what was lost on threads that were held up, until the next attempt */
+    HELD_UP = 4,          /* times as long as one thread would take: they were */
     PATIENCE = 4,         /* the part of a job's time alone that may be spent waiting for it to begin */
     MOST_PATIENCE = 1000 * 1000,
     ASKING = 10 * 1000 * 1000, /* between two looks at the affinity mask */
     PAUSES = 64           /* between two looks at the clock */
 };
 
-/* A worker's state. It goes from spinning to sleeping and, called, to ready by itself; the rest it is told. */
-enum { SPINS, SLEEPS, CALLED, READY, WORKS, ENDS };
+/* A worker's state. It goes from rising to spinning, to sleeping and, called, to ready by itself; the rest
+ * it is told. One that rises has been made or woken, and is not there yet. */
+enum { RISES, SPINS, SLEEPS, CALLED, READY, WORKS, ENDS };
 
 typedef struct worker {
     _Alignas(64) atomic_uint state;
@@ -43,7 +43,6 @@ static struct {
     atomic_size_t generation;
     int64_t last;    /* when a job last wanted threads that slept */
     int64_t respite; /* no attempt before this time */
-    unsigned held_up; /* times of late that threads were */
     int64_t asked;   /* for the affinity mask, which granted so many processors */
     size_t processors;
     size_t workers;
@@ -83,8 +82,8 @@ static unsigned wait_for_work(worker *w)
 {
     unsigned state;
     for (int64_t end = now() + AWAKE; (state = atomic_load_explicit(&w->state, memory_order_acquire)) < WORKS;) {
-        if (state == CALLED)
-            atomic_compare_exchange_strong(&w->state, &state, READY);
+        if (state == CALLED || state == RISES)
+            atomic_compare_exchange_strong(&w->state, &state, state == CALLED ? READY : SPINS);
         for (int n = 0; n < PAUSES && state == atomic_load_explicit(&w->state, memory_order_relaxed); n++)
             FLSTM_PAUSE();
         if (state == SPINS && now() > end) {
@@ -105,14 +104,16 @@ static void *work(void *arg)
     return NULL;
 }
 
-/* Tells a worker its new state; wakes it if it sleeps. */
-static void tell(worker *w, unsigned state)
+/* Tells a worker its new state, wakes it if it sleeps, and returns the state it was in. */
+static unsigned tell(worker *w, unsigned state)
 {
-    if (atomic_exchange(&w->state, state) != SLEEPS)
-        return;
-    pthread_mutex_lock(&w->lock);
-    pthread_cond_signal(&w->wake);
-    pthread_mutex_unlock(&w->lock);
+    const unsigned before = atomic_exchange(&w->state, state);
+    if (before == SLEEPS) {
+        pthread_mutex_lock(&w->lock);
+        pthread_cond_signal(&w->wake);
+        pthread_mutex_unlock(&w->lock);
+    }
+    return before;
 }
 
 /* In a fork's child: the threads, and whoever held the pool, are the parent's. */
@@ -139,7 +140,7 @@ static int hire(size_t count)
         worker *const w = &pool.worker[pool.workers];
         pthread_mutex_init(&w->lock, NULL);
         pthread_cond_init(&w->wake, NULL);
-        atomic_store(&w->state, SPINS);
+        atomic_store(&w->state, RISES);
         if (pthread_create(&w->thread, NULL, work, w) != 0)
             break;
     }
@@ -177,16 +178,16 @@ static int awake(size_t count)
     pool.last = now();
     if (pool.last - before < AWAKE && hire(count))
         for (size_t i = 0; i < count; i++)
-            tell(&pool.worker[i], SPINS);
+            if (atomic_load(&pool.worker[i].state) == SLEEPS)
+                tell(&pool.worker[i], RISES);
     return 0;
 }
 
-/* Other work keeps the processors from our threads: for a time, one thread is faster. */
-static void rest(void)
+/* Other programs keep the processors from our threads, and so many nanoseconds were lost on that: one thread
+ * it is for a time, so that little is lost on the whole. */
+static void rest(int64_t lost)
 {
-    const int64_t time = now();
-    pool.held_up = time - pool.respite < RESPITE << RESPITES ? pool.held_up + (pool.held_up < RESPITES) : 0;
-    pool.respite = time + ((int64_t)RESPITE << pool.held_up);
+    pool.respite = now() + RESPITE * lost;
 }
 
 /* Calls the first `count` workers and waits until they are ready; sends them away again if that takes too
@@ -195,8 +196,9 @@ static int gather(size_t count, int64_t patience)
 {
     if (pool.respite && now() < pool.respite)
         return 0;
+    int all_there = 1;
     for (size_t i = 0; i < count; i++)
-        tell(&pool.worker[i], CALLED);
+        all_there &= tell(&pool.worker[i], CALLED) == SPINS;
     const int64_t end = now() + patience;
     size_t ready = 0;
     for (int late = 0; ready < count && !late; late = now() > end)
@@ -206,11 +208,14 @@ static int gather(size_t count, int64_t patience)
             else
                 FLSTM_PAUSE();
         }
-    if (ready < count)
-        rest();
-    for (size_t i = 0; ready < count && i < count; i++)
-        atomic_store(&pool.worker[i].state, SPINS);
-    return ready == count;
+    if (ready == count)
+        return 1;
+    if (all_there)
+        rest(patience);
+    for (size_t i = 0; i < count; i++) /* one that is not ready may become so in this moment */
+        if (!atomic_compare_exchange_strong(&pool.worker[i].state, &(unsigned){CALLED}, RISES))
+            atomic_store(&pool.worker[i].state, SPINS);
+    return 0;
 }
 
 static void run(size_t threads, int64_t alone, void (*job)(void *, size_t), void *arg)
@@ -228,8 +233,9 @@ static void run(size_t threads, int64_t alone, void (*job)(void *, size_t), void
             flstm_wait_a_little(n);
     if (generation != flstm_pool_generation())
         return; /* forked inside the job: the pool was given back already */
-    if (now() - start > HELD_UP * alone)
-        rest();
+    const int64_t time = now() - start;
+    if (time > HELD_UP * alone)
+        rest(time - alone);
     atomic_flag_clear(&pool.taken);
 }
 

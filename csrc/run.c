@@ -55,8 +55,9 @@ static int run_rows(worker *me, size_t first, size_t end, char *memory)
     run *const run = me->run;
     const flstm_program *p = run->program;
     const schedule *s = &run->schedule;
-    const size_t most = flstm_block_rows(p, s), steps = p->calls[0].steps, thread = me->part.group * s->members + me->part.member;
-    const size_t chunks = steps ? (steps - 1) / s->stride + 1 : 0, turns = chunks + (p->stacked && chunks ? p->layers - 1 : 0);
+    const size_t most = flstm_block_rows(p, s), thread = me->part.group * s->members + me->part.member;
+    const size_t steps = p->calls[0].steps, chunks = steps ? (steps - 1) / s->stride + 1 : 0;
+    const size_t turns = chunks + (p->stacked && chunks ? p->layers - 1 : 0);
     for (size_t rows; first < end; first += rows) {
         rows = end - first < most ? end - first : most;
         flstm_layer *const layers = flstm_open_layers(p, s, &me->part, first, rows, memory);
@@ -90,7 +91,7 @@ static void run_thread(void *arg, size_t thread)
                           .asks = thread == 0, .stop = &run->stop}};
     int stopped;
     if (s->share)
-        stopped = run_rows(&me, first, first + (left < s->share ? left : s->share), run->workspace + thread * run->size);
+        stopped = run_rows(&me, first, left < s->share ? batch : first + s->share, run->workspace + thread * run->size);
     else
         stopped = run_rows(&me, 0, batch, run->workspace);
     if (stopped) { /* nobody waits for this thread any more */
