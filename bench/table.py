@@ -48,12 +48,26 @@ def line(table: Columns, row: Row | None = None) -> str:
     return " ".join(f"{heading if row is None else text(row):>{width}}" for heading, width, text in table)
 
 
+#: Units up to which shapes of a group are alike in what holds them back.
+CLASSES = {"streaming": (48, 160), "sequence": (64, 350)}
+
+
+def class_of(shape: dict[str, Any]) -> str:
+    """The row's group, and among streams and sequences how large its layers are."""
+    group = shape.get("group", "all")
+    ends = CLASSES.get(group, ())
+    end = next((end for end in ends if shape["units"] <= end), None)
+    return group if not ends else f"{group}, units over {ends[-1]}" if end is None else f"{group}, units up to {end}"
+
+
 def summary(rows: list[Row]) -> str:
-    """The worst and the mean of what rows have as ratios."""
+    """The worst and the mean of what rows have as ratios, class by class."""
     lines = []
-    for name, key, worst in (("ratio", "ratio", min), ("gain", "gain", min), ("x limit", "limit_ratio", max)):
-        values = [row[key] for row in rows]
-        if None not in values:
-            mean = np.exp(np.mean(np.log(values)))
-            lines.append(f"{name}: worst {worst(values):.2f}, geometric mean {mean:.2f}")
-    return "\n".join(lines)
+    for group in dict.fromkeys(class_of(row["shape"]) for row in rows):
+        parts = []
+        for name, key, worst in (("ratio", "ratio", min), ("gain", "gain", min), ("x limit", "limit_ratio", max)):
+            values = [row[key] for row in rows if class_of(row["shape"]) == group]
+            if None not in values:
+                parts.append(f"{name} worst {worst(values):.2f}, mean {np.exp(np.mean(np.log(values))):.2f}")
+        lines.append(f"{group}: " + "; ".join(parts))
+    return "\n".join([*lines, "(means are geometric)"])

@@ -146,8 +146,12 @@ def test_the_lines_of_a_table_stay_in_their_columns(slow, names, threads):
     assert [line.split()[0] for line in lines[1:]] == ["amp8", "ts32"]
     assert ("best peer" in lines[0]) == bool(names)
     assert (rows.ALONE in lines[0]) == (threads > 1)
-    told = [line.split(":")[0] for line in table.summary(taken).splitlines()]
-    assert told == ["ratio"] * bool(names) + ["gain"] * (threads > 1) + ["x limit"]
+    *told, _ = table.summary(taken).splitlines()
+    assert [line.split(":")[0] for line in told] == ["streaming, units up to 48", "sequence, units up to 64"]
+    for line in told:
+        assert [word for word in ("ratio", "gain", "x limit") if word in line] == (
+            ["ratio"] * bool(names) + ["gain"] * (threads > 1) + ["x limit"]
+        )
 
 
 def test_a_wrong_answer_ends_the_run(slow, monkeypatch):
@@ -240,3 +244,8 @@ def test_everything_takes_its_turn():
     assert happened == finding_out + ["before a", *"aaaa", "before b", *"bbbb"] * 2
     assert {name: taken.shape for name, taken in times.items()} == {"a": (2, 3), "b": (2, 3)}
     assert bench.figures(np.array([[1.0, 2], [3, 4]])) == {"median": 2.5, "p99": pytest.approx(3.97), "min": 1}
+
+
+def test_a_class_is_told_by_group_and_units():
+    told = {table.class_of({"group": g, "units": units}) for g in ("sequence", "batch") for units in (64, 65, 351)}
+    assert told == {"sequence, units up to 64", "sequence, units up to 350", "sequence, units over 350", "batch"}

@@ -16,7 +16,8 @@ TOLERANCE = 64  # eps of the dtype, relative to max(1, |value|)
 
 
 def pair(keras, features, batch=None, isa=None, **options):
-    """Keras's layer with fresh weights, and ours with the same."""
+    """Keras's layer with fresh weights, the same at every run of the tests, and ours with them."""
+    keras.utils.set_random_seed(options["units"])
     theirs = keras.layers.LSTM(**options)
     theirs.build((batch, None, features))
     rng = np.random.default_rng(theirs.units)
