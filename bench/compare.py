@@ -77,7 +77,7 @@ def main() -> None:
     import limits
     from machine import describe, heading
     from peers import installed
-    from rows import measure
+    from rows import measure, measure_model
     from table import columns, line, summary
 
     peers = installed() if arguments.peers is None else [name for name in arguments.peers.split(",") if name]
@@ -94,6 +94,8 @@ def main() -> None:
     options = (peers, arguments.isa, threads, arguments.rounds, constants)
     overhead = measure(plain(SMALLEST), *options)
     print("call overhead, 1 unit, 1 step: " + ", ".join(f"{by} {t:.2f}" for by, t in overhead["median"].items()))
+    model = measure_model(arguments.rounds)
+    print(f"a step of the demo's model: {model['step']:.2f}, of which its kernels take {model['kernels']:.2f}")
     table, rows = columns(peers, threads), []
     print("\n" + line(table))
     for shape in shapes:
@@ -102,7 +104,8 @@ def main() -> None:
     print("\n" + summary(rows))
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps({"machine": facts, "overhead": overhead, "rows": rows}, indent=1) + "\n")
+        found = {"machine": facts, "overhead": overhead, "model": model, "rows": rows}
+        arguments.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +123,16 @@ def measure(
     row["limit_ratio"] = ours / row["limit"]
     row["gain"] = row["median"][ALONE] / ours if threads > 1 else None
     return row
+
+
+def measure_model(rounds: int, steps: int = 1000) -> dict[str, float]:
+    """Median microseconds of a step of the demo's model, loaded from its file: in a call of its own, and in a block
+    of many steps, which is what its kernels take."""
+    with as_file(files("fastlstm") / "data" / "sunspots.keras") as path:
+        model = fastlstm.load_model(path)
+    alone, whole = model.stream(), model.stream()
+    x = np.linspace(-1, 1, steps, dtype=np.float32)[:, None]
+    out = alone.step(x[0])
+    samples = time_in_turns({"step": lambda: alone.step(x[0], out), "block": lambda: whole.run(x)}, rounds)
+    taken = {name: figures(times)["median"] for name, times in samples.items()}
+    return {"step": taken["step"], "kernels": taken["block"] / steps}
