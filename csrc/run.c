@@ -2,6 +2,8 @@
 #include "block.h"
 #include "fpenv.h"
 
+enum { WAITING_WORK = 1000 }; /* multiply-adds in the time of one look at the others */
+
 /* What the threads of a run share. */
 typedef struct run {
     const flstm_program *program;
@@ -10,6 +12,8 @@ typedef struct run {
     size_t size; /* of one thread's workspace where threads share the rows, else of all */
     uint32_t caller;
     atomic_int stop;
+    atomic_size_t finished; /* threads */
+    size_t generation;
     flstm_meeting steps, chunks; /* where threads meet that share units, and those that share layers */
 } run;
 
@@ -71,8 +75,17 @@ static int run_rows(worker *me, size_t first, size_t end, char *memory)
         }
         for (size_t l = me->part.first; me->part.member == 0 && l < me->part.end; l++)
             flstm_read_state(&layers[l].chain, first);
+        if (!s->share && s->threads > 1 && first + rows < end) /* the next block lies in the memory of this one */
+            flstm_meet(&run->chunks, 0, s->threads, thread);
     }
     return 0;
+}
+
+/* In a fork's child they are gone. */
+static int others_work(run *run)
+{
+    return atomic_load_explicit(&run->finished, memory_order_acquire) < run->schedule.threads
+           && run->generation == flstm_pool_generation();
 }
 
 static void run_thread(void *arg, size_t thread)
@@ -98,6 +111,12 @@ static void run_thread(void *arg, size_t thread)
         flstm_leave(&run->steps, thread);
         flstm_leave(&run->chunks, thread);
     }
+    atomic_fetch_add_explicit(&run->finished, 1, memory_order_release);
+    if (thread == 0)
+        for (size_t n = 0; others_work(run); n++) { /* and the caller is to be asked all the same */
+            flstm_wait_a_little(n);
+            (void)flstm_stopped(&me.watch, WAITING_WORK);
+        }
     fpenv_leave(own);
 }
 
@@ -138,6 +157,8 @@ flstm_status flstm_program_run(const flstm_program *p, void *workspace)
     run.caller = fpenv_enter(1);
     run.schedule = flstm_schedule(p, p->threads);
     atomic_init(&run.stop, 0);
+    atomic_init(&run.finished, 0);
+    run.generation = flstm_pool_generation();
     const size_t threads = run.schedule.threads;
     int done = 0;
     if (threads > 1) {

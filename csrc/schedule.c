@@ -49,6 +49,8 @@ static size_t stride_of(const flstm_program *p, size_t rows, size_t groups)
 schedule flstm_schedule(const flstm_program *p, size_t threads)
 {
     const size_t batch = p->calls[0].batch;
+    if (threads > FLSTM_MOST_THREADS)
+        threads = FLSTM_MOST_THREADS;
     schedule s = {.threads = 1, .groups = 1, .members = 1};
     double work = 0;
     size_t members = threads, block = batch, largest = 0;
@@ -62,8 +64,6 @@ schedule flstm_schedule(const flstm_program *p, size_t threads)
     }
     const size_t tile = p->plans[0]->kernel->tile_rows;
     s.alone = flstm_time_alone(p->plans[0], work);
-    if (threads > FLSTM_MOST_THREADS)
-        threads = FLSTM_MOST_THREADS;
     if (threads > 1 && s.alone) {
         const size_t rows = (batch - 1) / threads + 1;
         const size_t groups = p->layers < threads ? p->layers : threads;

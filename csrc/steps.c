@@ -158,6 +158,8 @@ static void run_alone(chain *w, ptrdiff_t projected, size_t steps)
             foreign_step(w, &s);
         if (count)
             flstm_swap_states(w);
+        else if (w->meet.meeting) /* which the sweep would have done: others may read what is put out */
+            flstm_meet(w->meet.meeting, w->meet.first, w->meet.members, w->meet.member);
         move(w, 1);
     }
 }

@@ -44,7 +44,11 @@ def get_num_threads() -> int:
     if _chosen is None:
         given = os.environ.get("FASTLSTM_NUM_THREADS")
         if given:
-            _chosen = checked(int(given) if given.strip().isdecimal() else given, "FASTLSTM_NUM_THREADS")
+            try:
+                number: Any = int(given)
+            except ValueError:
+                number = given
+            _chosen = checked(number, "FASTLSTM_NUM_THREADS")
         else:
             _chosen = available()
         _core.set_default_threads(_chosen)
