@@ -4,12 +4,15 @@ import atexit
 import ctypes
 import functools
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import tempfile
 from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_ssize_t, c_void_p
 from pathlib import Path
+
+import pytest
 
 CSRC = Path(__file__).resolve().parents[1] / "csrc"
 SOURCES = sorted(CSRC.glob("*.c"))
@@ -93,17 +96,59 @@ def compile_text(text, name, *flags):
     return target
 
 
+def runtime(name):
+    """The path of a sanitizer's runtime library."""
+    path = cc(f"-print-file-name={name}").strip()
+    if not os.path.isabs(path):
+        pytest.skip(f"the C compiler has no {name}: install gcc's sanitizer runtime")
+    return path
+
+
 @functools.cache
 def build():
     """The shared library's path."""
-    target = scratch() / "libfastlstm.so"
-    cc(*FLAGS, *WARNINGS, "-shared", "-fPIC", *SOURCES, "-lm", "-pthread", "-o", target)
+    return shared(scratch() / "libfastlstm.so", *FLAGS, *SOURCES)
+
+
+def shared(target, *arguments):
+    cc(*WARNINGS, "-shared", "-fPIC", *arguments, "-lm", "-pthread", "-o", target)
     return target
 
 
-def link():
-    """Arguments that link a program with the shared library."""
-    return [build(), f"-Wl,-rpath,{build().parent}"]
+@functools.cache
+def plenty(*flags):
+    """The library on a machine of plenty.c, with every size at which it changes its ways made small; its
+    headers lie beside it.
+
+    No bit of a result depends on either; but small programs go every way that large ones would.
+    """
+    where = scratch() / re.sub(r"\W+", "-", " ".join(["plenty", *flags]))
+    shutil.copytree(CSRC, where)
+    for path in where.iterdir():
+        path.write_text(with_small_sizes(path.name, path.read_text()))
+    wrapped = "-Wl,--wrap=flstm_together,--wrap=clock_gettime,--wrap=sched_getaffinity"
+    sources = [*sorted(where.glob("*.c")), Path(__file__).with_name("plenty.c")]
+    return shared(where / "libfastlstm.so", *FLAGS, "-O1", *flags, f"-I{where}", *sources, wrapped)
+
+
+SMALL = {
+    "schedule.c": {"SHARED_TIME": 1, "MEETING_WORK": 1, "OWN_BYTES": 20000, "WAVE_STEPS": 5, "LEAST_WAVE": 2},
+    "work.c": {"CHUNK_BYTES": 2000, "CHUNK_STEPS": 3, "STATE_BYTES": 900, "LEAST_ROWS": 20},
+}
+
+
+def with_small_sizes(name, text):
+    for size, value in SMALL.get(name, {}).items():
+        text, count = re.subn(rf"\b{size} = [\w *<]+", f"{size} = {value} ", text)
+        assert count == 1, f"{name} has no {size} any more: plenty() needs the sizes at which csrc changes its ways"
+    # threads that wait make room for each other: there may be more of them than processors
+    return text.replace("__builtin_ia32_pause()", "flstm_yield()") if name == "pool.h" else text
+
+
+def link(library=None):
+    """Arguments that link a program with a shared library."""
+    library = library or build()
+    return [library, f"-Wl,-rpath,{library.parent}"]
 
 
 def load(path):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import clib
 import numpy as np
+import programs
 from reference import lstm, rounding_bound, sigmoid
 
 UNITS = [*range(1, 21), 31, 33, 48, 63, 64, 65, 100]
@@ -235,6 +236,45 @@ def sweep_calls(library, isa):
             assert results[0] == results[1], "the place of the arrays changed a bit"
 
 
+def in_pens(side):
+    return lambda name, count, dtype, alignment: pen(name).place(count, dtype, side, alignment)
+
+
+def sweep_programs(library, isa):
+    """Programs of one layer or several, whose work threads share; the workspace is of the size that was asked for."""
+    r, rng = random.Random(2), np.random.default_rng(2)
+    for _ in range(60 if isa == "scalar_fma" else 150):
+        program = programs.draw(r)
+        data = programs.fill(program, rng)
+        wanted = programs.one_by_one(library, isa, program, data)
+        for threads, side in itertools.product((1, 2, r.randint(3, 9)), SIDES):
+            print(threads, side, program, flush=True)
+            found = programs.Prepared(library, isa, program, data, threads, in_pens(side)).run()
+            programs.assert_same_bits(found, wanted, f"{threads} threads: {program}")
+
+
+# rows, units, layers, directions
+SHARED = [
+    programs.Program("float32", 30, 9, 3, (programs.Layer(5, mask=True),)),
+    programs.Program("float32", 1, 9, 3, (programs.Layer(40, mask=True),)),
+    programs.Program("float32", 1, 40, 3, (programs.Layer(5, mask=True),) * 3, True),
+    programs.Program("float32", 2, 9, 9, (programs.Layer(5, mask=True),) * 2),
+]
+
+
+def control_programs(library, isa):
+    """A workspace that lies mostly beyond its page must fault, whatever is shared, or the sweep would prove nothing."""
+    for program, side in itertools.product(SHARED, SIDES):
+        data = programs.fill(program, np.random.default_rng(1))
+        prepared = programs.Prepared(library, isa, program, data, 2, in_pens(side))
+        print(side, program, flush=True)
+        child = os.fork()
+        if child == 0:
+            prepared.run((prepared.workspace.size - 64) * (1 if side == "end" else -1))
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGSEGV
+
+
 def sweep_activations(library, isa):
     kernel, rng = clib.listing(library.flstm_kernel_name).index(isa), np.random.default_rng(1)
     names = clib.listing(library.flstm_activation_name)
@@ -272,9 +312,9 @@ def control(library, isa):
 # ---- the tests ------------------------------------------------------------------------------------
 
 
-def in_a_process(what, isa):
+def in_a_process(what, isa, library=clib.build):
     """Run one of the above apart; its last line names the case in which it died."""
-    command = [sys.executable, __file__, what.__name__, clib.build(), isa]
+    command = [sys.executable, __file__, what.__name__, library(), isa]
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     lines = done.stdout.splitlines()
@@ -284,6 +324,14 @@ def in_a_process(what, isa):
 
 def test_every_array_of_a_call_may_border_on_nothing(isa):
     assert in_a_process(sweep_calls, isa) > 8000
+
+
+def test_every_array_and_the_workspace_of_a_program_may_border_on_nothing(isa):
+    assert in_a_process(sweep_programs, isa, clib.plenty) >= 360
+
+
+def test_guards_catch_what_threads_do_outside_the_workspace(isa):
+    assert in_a_process(control_programs, isa, clib.plenty) == 2 * len(SHARED)
 
 
 def test_activations_keep_to_their_arrays(isa):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from test_reproducible import AT_ONCE, interrupted
 
 import fastlstm
 from fastlstm import FastLSTMError, Sequential, UnsupportedLayerError
@@ -53,6 +54,34 @@ def test_every_prefix(name, batch, rng):
         wanted = prefix(model, x, t + 1)
         assert np.array_equal(stream.step(x[:, t]), wanted)  # bit for bit
         assert np.array_equal(block[:, t], wanted)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("below", "above"), [(1, 5), (3, 20), (20, 118), (650, 5)])
+def test_every_prefix_of_a_stack_on_any_threads(below, above, threads, rng):
+    model = numbers(
+        fastlstm.LSTM(below, return_sequences=True, threads=threads), fastlstm.LSTM(above, threads=threads), Dense(3)
+    )
+    x = inputs(model, 2, 40, rng)
+    stream, at = model.stream(2), 0
+    for t in range(0, 40, 2):
+        assert np.array_equal(stream.step(x[:, t]), prefix(model, x, t + 1))
+        stream.step(x[:, t + 1])
+    stream.reset()
+    while at < 40:
+        length = int(rng.integers(1, 20))
+        block = stream.run(x[:, at : at + length])
+        at = min(at + length, 40)
+        assert np.array_equal(block[:, -1], prefix(model, x, at))
+
+
+def test_ctrl_c_leaves_all_layers_where_they_were(rng):
+    model = numbers(fastlstm.LSTM(4, return_sequences=True), fastlstm.LSTM(512))  # the second has all the work
+    x = inputs(model, 1, 5, rng)
+    stream, twin = model.stream(), model.stream()
+    assert np.array_equal(stream.run(x), twin.run(x))
+    assert interrupted(lambda: stream.run(np.zeros((1, 200_000, 3), np.float32))) < AT_ONCE
+    assert np.array_equal(stream.run(x), twin.run(x))
 
 
 def test_one_row_may_leave_out_the_batch_axis(rng):

@@ -111,8 +111,8 @@ def test_the_interpreter_runs_on_during_a_long_call(rng):
     assert counted > 20  # a held lock would leave this thread one turn or two
 
 
-def interrupted(call):
-    """Seconds from a Ctrl-C, sent while ``call`` runs, to the KeyboardInterrupt it ends with."""
+def interrupted(call, error=KeyboardInterrupt):
+    """Seconds from a Ctrl-C, sent while ``call`` runs, to the error it ends with."""
     sent = []
 
     def send():
@@ -121,7 +121,7 @@ def interrupted(call):
 
     timer = threading.Timer(0.3, send)
     timer.start()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(error):
         call()
     timer.join()
     return time.perf_counter() - sent[0]

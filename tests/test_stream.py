@@ -45,6 +45,24 @@ def test_blocks_and_steps_mix(isa, rng):
     assert np.array_equal(np.concatenate(parts, axis=1), layer(x)[0])
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("units", [1, 3, 5, 20, 118, 650])
+def test_any_cut_equals_the_whole_on_any_threads(rng, units, threads):
+    layer = layer_of(rng, 7, units, threads=threads)
+    for batch in (1, 3):
+        x = rng.standard_normal((batch, 90, 7)).astype(np.float32)
+        whole, h, c = layer(x)
+        for _ in range(4):
+            stream, at = layer.stream(batch), 0
+            while at < 90:
+                length = int(rng.choice([1, 2, 3, 20, 64]))
+                found = stream.run(x[:, at : at + length]) if length > 1 else stream.step(x[:, at])[:, None]
+                assert np.array_equal(found, whole[:, at : at + length])
+                at += length
+            for found, wanted in zip(stream.state, (h, c), strict=True):
+                assert np.array_equal(found, wanted)
+
+
 def test_one_row_may_leave_out_the_batch_axis(rng):
     layer = layer_of(rng, 4, 10)
     x = rng.standard_normal((1, 6, 4)).astype(np.float32)

@@ -1,0 +1,150 @@
+"""Programs for the C library, of one layer or several: drawn, and run in memory of any kind."""
+
+from ctypes import byref, c_void_p
+from dataclasses import dataclass, replace
+
+import clib
+import numpy as np
+
+CELLS = {"tanh": "sigmoid", "relu6": "sigmoid"}  # the kernels' own cell, and one that they do not hold
+
+
+@dataclass(frozen=True)
+class Layer:
+    units: int
+    cell: str = "tanh"
+    mask: bool = False
+    state: bool = True  # a given one
+    backwards: bool = False
+    zero_output: bool = False
+    outputs: tuple[str, ...] = ("y", "last", "h", "c")
+
+
+@dataclass(frozen=True)
+class Program:
+    dtype: str
+    batch: int
+    steps: int
+    features: int
+    layers: tuple[Layer, ...]
+    stacked: bool = False
+
+    def widths(self):
+        """What each layer reads."""
+        return [self.layers[n - 1].units if n and self.stacked else self.features for n in range(len(self.layers))]
+
+
+def draw(r, most_layers=5):
+    """A small program, by a random.Random."""
+    stacked, many = r.random() < 0.5, r.random() < 0.7
+    count = r.randint(2, most_layers) if many else 1
+    units, same, masked = r.randint(1, 70), r.random() < 0.6, r.random() < 0.3
+    layers = tuple(
+        Layer(
+            units if same else r.randint(1, 70), "relu6" if r.random() < 0.1 else "tanh", masked, r.random() < 0.5,
+            not (stacked and n) and r.random() < 0.4, r.random() < 0.3,
+            tuple(name for name in ("y", "last", "h", "c") if r.random() < 0.7),
+        )
+        for n in range(count)
+    )  # fmt: skip
+    batch = r.choice([1, 1, 2, 3, 5, 13, 30, 47, 70])
+    return Program(
+        r.choice(["float32", "float64"]), batch, r.choice([1, 2, 7, 20, 41]), r.choice([1, 3, 9, 20]), layers, stacked
+    )
+
+
+def fill(program, rng):
+    """For each layer its arrays by name; a layer that reads another has no x."""
+    b, t, filled = program.batch, program.steps, []
+    for n, (layer, width) in enumerate(zip(program.layers, program.widths(), strict=True)):
+        u = layer.units
+        data = {
+            "kernel": rng.uniform(-1, 1, (width, 4 * u)) / np.sqrt(width),
+            "recurrent_kernel": rng.uniform(-1, 1, (u, 4 * u)) / np.sqrt(u),
+            "bias": rng.uniform(-1, 1, 4 * u),
+        }
+        if not (program.stacked and n):
+            data["x"] = rng.standard_normal((b, t, width))
+        if layer.state:
+            data["h0"], data["c0"] = rng.uniform(-1, 1, (2, b, u))
+        data = {name: values.astype(program.dtype) for name, values in data.items()}
+        if layer.mask:
+            data["mask"] = (rng.random((b, t)) < 0.6).astype(np.uint8)
+        filled.append(data)
+    return filled
+
+
+def anywhere(name, count, dtype, alignment):
+    """``count`` elements of ordinary memory, full of NaNs."""
+    raw = np.full(count * np.dtype(dtype).itemsize + alignment, 0xFF, np.uint8)
+    first = -raw.ctypes.data % alignment
+    return raw[first : first + count * np.dtype(dtype).itemsize].view(dtype)
+
+
+class Prepared:
+    """A program with its arrays where ``place`` puts them, ready to run."""
+
+    def __init__(self, library, isa, program, data, threads=1, place=anywhere):
+        self.library, self.program, self.data = library, program, data
+        self.plans, self.found, self.given = [], [], []
+        calls = (clib.Call * len(data))()
+        for n, (layer, arrays, width) in enumerate(zip(program.layers, data, program.widths(), strict=True)):
+            shapes = {"y": (program.batch, program.steps, layer.units), **dict.fromkeys(("last", "h", "c"), (
+                program.batch, layer.units))}  # fmt: skip
+            given = {}
+            for name, values in arrays.items():
+                given[name] = place(f"{name} {n}", values.size, values.dtype, 1).reshape(values.shape)
+                given[name][...] = values
+            found = {name: place(f"{name} {n}", int(np.prod(shapes[name])), program.dtype, 1).reshape(shapes[name])
+                     for name in layer.outputs}  # fmt: skip
+            at = {name: a.ctypes.data for name, a in {**given, **found}.items()}
+            names = clib.listing(library.flstm_activation_name)
+            config = clib.Config(program.dtype == "float64", width, layer.units,
+                                 names.index(layer.cell), names.index(CELLS[layer.cell]), isa.encode())  # fmt: skip
+            weights = [at.pop(name) for name in ("kernel", "recurrent_kernel", "bias")]
+            status, plan = clib.create_plan(library, config, *weights)
+            assert status == clib.OK
+            calls[n] = clib.Call(
+                program.batch, program.steps, **at,
+                x_batch=program.steps * width, x_step=width, y_batch=program.steps * layer.units, y_step=layer.units,
+                mask_batch=program.steps, mask_step=1,
+                go_backwards=layer.backwards, zero_output_for_mask=layer.zero_output,
+            )  # fmt: skip
+            self.plans.append(plan)
+            self.given.append(given)
+            self.found.append(found)
+        self.calls, plans = calls, (c_void_p * len(data))(*self.plans)
+        self.call = clib.Program(len(data), plans, calls, program.stacked, threads)
+        self.workspace = place("workspace", library.flstm_program_workspace_size(byref(self.call)), np.uint8, 64)
+
+    def __del__(self):
+        for plan in self.plans:
+            self.library.flstm_plan_destroy(plan)
+
+    def run(self, misplaced=0):
+        """Run it; the outputs of each layer by name. As a control, the workspace lies so many bytes off."""
+        workspace = c_void_p(self.workspace.ctypes.data + misplaced)
+        assert self.library.flstm_program_run(byref(self.call), workspace) == clib.OK
+        for given, data in zip(self.given, self.data, strict=True):
+            for name, values in data.items():
+                assert np.array_equal(given[name], values), f"{name} was written"
+        return [{name: values.copy() for name, values in found.items()} for found in self.found]
+
+
+def one_by_one(library, isa, program, data):
+    """The outputs of each layer run by itself: of a stack, on what the one below put out."""
+    outputs, below = [], None
+    for layer, arrays, width in zip(program.layers, data, program.widths(), strict=True):
+        layer_alone = replace(layer, outputs=("y", "last", "h", "c"))
+        alone = replace(program, layers=(layer_alone,), features=width, stacked=False)
+        arrays = arrays if "x" in arrays else {**arrays, "x": below}
+        (found,) = Prepared(library, isa, alone, [arrays]).run()
+        below = found["y"]
+        outputs.append({name: found[name] for name in layer.outputs})
+    return outputs
+
+
+def assert_same_bits(found, wanted, what):
+    for n, (f, w) in enumerate(zip(found, wanted, strict=True)):
+        for name in w:
+            assert f[name].tobytes() == w[name].tobytes(), f"layer {n}: {name} differs: {what}"
