@@ -36,6 +36,7 @@ typedef struct worker {
     void (*job)(void *, size_t);
     void *arg;
     size_t index;
+    int avoids; /* the processor that it may not run on, or -1 */
 } worker;
 
 static struct {
@@ -45,6 +46,9 @@ static struct {
     int64_t respite; /* no attempt before this time */
     int64_t asked;   /* for the affinity mask, which granted so many processors */
     size_t processors;
+#if defined(__linux__)
+    cpu_set_t mask;
+#endif
     size_t workers;
     int watches_forks;
     worker worker[FLSTM_MOST_THREADS];
@@ -104,11 +108,29 @@ static void *work(void *arg)
     return NULL;
 }
 
+/* Keeps a worker that is about to run from the processor of the caller, where a system that does not look
+ * for an idle one would have it wait for the end of our job. */
+static void keep_apart(worker *w)
+{
+#if defined(__linux__)
+    const int here = sched_getcpu();
+    cpu_set_t others = pool.mask;
+    if (here < 0 || here == w->avoids)
+        return;
+    CPU_CLR((size_t)here, &others);
+    if (CPU_COUNT(&others) && pthread_setaffinity_np(w->thread, sizeof others, &others) == 0)
+        w->avoids = here;
+#else
+    (void)w;
+#endif
+}
+
 /* Tells a worker its new state, wakes it if it sleeps, and returns the state it was in. */
 static unsigned tell(worker *w, unsigned state)
 {
     const unsigned before = atomic_exchange(&w->state, state);
     if (before == SLEEPS) {
+        keep_apart(w);
         pthread_mutex_lock(&w->lock);
         pthread_cond_signal(&w->wake);
         pthread_mutex_unlock(&w->lock);
@@ -143,6 +165,8 @@ static int hire(size_t count)
         atomic_store(&w->state, RISES);
         if (pthread_create(&w->thread, NULL, work, w) != 0)
             break;
+        w->avoids = -1;
+        keep_apart(w);
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return pool.workers >= count;
@@ -153,9 +177,9 @@ static int granted(size_t threads)
 {
 #if defined(__linux__)
     const int64_t time = now();
-    cpu_set_t mask;
     if (!pool.processors || time - pool.asked > ASKING) {
-        pool.processors = sched_getaffinity(0, sizeof mask, &mask) == 0 ? (size_t)CPU_COUNT(&mask) : SIZE_MAX;
+        const int known = sched_getaffinity(0, sizeof pool.mask, &pool.mask) == 0;
+        pool.processors = known ? (size_t)CPU_COUNT(&pool.mask) : SIZE_MAX;
         pool.asked = time;
     }
     return pool.processors >= threads;

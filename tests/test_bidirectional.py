@@ -86,6 +86,21 @@ def test_stateful(keras, rng):
     assert_same(ours(x[0]), theirs(x[0]))
 
 
+@pytest.mark.parametrize(("outer", "inner"), [("float32", "float64"), ("float64", "float32")])
+def test_the_layers_inside_keep_their_dtype(keras, rng, outer, inner):
+    theirs, ours = (
+        kind.Bidirectional(kind.LSTM(5, dtype=inner, return_sequences=True, return_state=True), dtype=outer)
+        for kind in (keras.layers, fastlstm.layers)
+    )
+    theirs.build((None, None, 3))
+    ours.set_weights(theirs.get_weights())
+    sides = (ours.forward_layer, ours.backward_layer)
+    assert {w.dtype.name for side in sides for w in side.get_weights()} == {inner}  # before anything runs in another
+    x = rng.standard_normal((2, 6, 3)).astype(np.float32)
+    for found, wanted in zip(ours(x), theirs(x), strict=True):
+        assert_same(found, wanted, np.asarray(wanted).dtype.name)
+
+
 def test_configurations_shapes_and_masks(keras):
     for merge_mode, number in itertools.product(MERGES, range(4)):
         options = {"return_sequences": bool(number & 1), "return_state": bool(number & 2)}

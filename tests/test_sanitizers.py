@@ -20,7 +20,8 @@ import numpy as np
 from fastlstm import _core
 f = np.float32
 plan = _core.Plan(np.zeros((2, 64), f), np.zeros((16, 64), f), None, 0, 1, {isa!r}, False)
-plan.run(np.zeros((1, 40, 2), f), None, None, np.empty((1, 39, 16), f), None, None, None, None, False, False)
+none = (None,) * 4
+_core.run_layer((plan, np.zeros((1, 40, 2), f), None, None, np.empty((1, 39, 16), f), *none, False, False))
 """
 UNDEFINED = "int add(int, int); int add(int a, int b) { return a + b; }"
 CALL_UNDEFINED = "import ctypes, sys; ctypes.CDLL(sys.argv[1]).add(2**31 - 1, 1)"

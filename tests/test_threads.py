@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,8 @@ def python(code, *arguments, **environment):
     path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(HERE)]))
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": path, **environment}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    if skipped := re.search(r"Skipped: (.*)", done.stderr):
+        pytest.skip(skipped[1])
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -200,10 +203,31 @@ def is_shared(call):
     return whole > 1.25 * own
 
 
+class Neighbours:
+    """What other programs do on this machine from now on: where they hold a thread up, it is not counted on."""
+
+    def __init__(self):
+        self.time, self.used = time.monotonic(), self.use()
+
+    @staticmethod
+    def use():
+        """Their seconds of processor time."""
+        user, nice, system, _, _, *other = map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9])
+        return (user + nice + system + sum(other)) / os.sysconf("SC_CLK_TCK") - time.process_time()
+
+    def blame(self):
+        """No second thread took part in anything."""
+        busy = (self.use() - self.used) / (time.monotonic() - self.time)
+        if busy > 0.1:
+            pytest.skip(f"other programs kept {busy:.1f} processors busy, and the second thread from its work")
+        pytest.fail("no second thread took part, with nothing in its way")
+
+
 def until_shared(call):
-    """Call until a second thread takes its part: where it is held up it is left alone for a time."""
-    if not any(is_shared(call) for _ in range(400)):
-        pytest.fail("no second thread took part for a long time")
+    """Call until a second thread takes its part."""
+    neighbours = Neighbours()
+    if not any(is_shared(call) for _ in range(100)):
+        neighbours.blame()
 
 
 @needs_two
@@ -316,7 +340,7 @@ def draw_streams(rng, isa):
 @needs_two
 @pytest.mark.parametrize("draw", [draw_layers, draw_directions, draw_stacks, draw_streams])
 def test_no_bit_depends_on_the_threads(isa, rng, draw):
-    own, others = 0, time.thread_time() - time.process_time()
+    own, others, neighbours = 0, time.thread_time() - time.process_time(), Neighbours()
     for n in range(400):
         alone, *shared = draw(rng, isa)
         wanted = *alone(), *alone()  # twice: a layer may be stateful
@@ -328,7 +352,7 @@ def test_no_bit_depends_on_the_threads(isa, rng, draw):
                 assert f.tobytes() == w.tobytes()
         if n >= 40 and others + time.process_time() - time.thread_time() > own / 10:
             return
-    pytest.fail("no second thread took part for a long time")
+    neighbours.blame()
 
 
 @needs_two
@@ -363,21 +387,22 @@ runs, x = made("units", 2), sequences("units", 300)
 wanted = made("units", 1)(x)
 
 def check():
-    assert np.array_equal(runs(x), wanted)
+    for _ in range(3):
+        assert np.array_equal(runs(x), wanted)
+    assert len(os.listdir("/proc/self/task")) - threading.active_count() == 1
 
-def fork_and(then):
+def fork_and_check():
     child = os.fork()
     if child == 0:
         try:
             check()
-            then(check)
             os._exit(0)
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 until_shared(check)
-fork_and(until_shared)  # the pool is idle
+fork_and_check()  # the pool is idle
 check()
 
 done, wrong = threading.Event(), []
@@ -387,7 +412,7 @@ def work():
 other = threading.Thread(target=work)
 other.start()
 for _ in range(10):  # the other thread has it, most of the time
-    fork_and(lambda check: [check() for _ in range(5)])
+    fork_and_check()
 done.set()
 other.join()
 assert not wrong
@@ -401,7 +426,7 @@ signal.signal(signal.SIGALRM, handler)
 parent, long = os.getpid(), np.broadcast_to(x[:, :1], (1, 8_000, 16))
 whole = runs(long)
 for _ in range(3):
-    until_shared(check)
+    check()
     signal.setitimer(signal.ITIMER_REAL, 0.03)
     try:
         right = np.array_equal(runs(long), whole)
@@ -409,7 +434,6 @@ for _ in range(3):
         right = os.getpid() != parent and "forked inside a call" in str(error)
     if os.getpid() != parent:
         check()
-        until_shared(check)
         os._exit(not right)
     assert right and os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 print("all is well")
@@ -439,13 +463,14 @@ def error(request):
 
 def interrupted_while_shared(call, short, error=KeyboardInterrupt):
     """Seconds from a Ctrl-C to the end of a call that two threads share, as they do ``short``."""
-    for _ in range(20):
+    neighbours = Neighbours()
+    for _ in range(5):
         until_shared(short)
         own, whole = -time.thread_time(), -time.process_time()
         seconds = interrupted(call, error)
         if whole + time.process_time() > 1.25 * (own + time.thread_time()):
             return seconds
-    pytest.fail("no second thread took part in any call that was interrupted")
+    neighbours.blame()
 
 
 @needs_two
@@ -470,13 +495,22 @@ def test_an_exception_stops_a_stream_on_all_threads_and_leaves_it_where_it_was(e
 
 
 @needs_two
-def test_ctrl_c_is_heard_when_the_callers_own_part_is_done():
-    """The thread that listens for it has next to nothing to do, the other one all the work."""
-    small, large = lstm(8, 2), lstm(700, 2, go_backwards=True)
-    directions, x = Bidirectional(small, backward_layer=large), sequences("directions", 300)
-    long = np.broadcast_to(x[:, :1], (1, 150_000, 16))
-    assert interrupted_while_shared(lambda: directions(long), lambda: directions(x)) < AT_ONCE
-    rows, x = made("rows", 2), sequences("rows", 300)
-    long = np.broadcast_to(x[:, :1], (len(x), 2_000_000, 16))
-    mask = np.repeat([False, True], len(x) // 2)[:, None].repeat(2_000_000, axis=1)
-    assert interrupted_while_shared(lambda: rows(long, mask=mask), lambda: rows(x)) < AT_ONCE
+@pytest.mark.parametrize("name", ["layers", "directions", "rows"])
+def test_ctrl_c_is_heard_when_the_callers_own_part_is_done(name):
+    """Where the thread that listens for it has next to nothing to do, and the other one all the work."""
+    small, large = {"units": 1, "threads": 2}, {"units": 700, "threads": 2}
+    runs = {
+        "layers": lambda: Sequential([
+            InputLayer((None, 1)), fastlstm.LSTM(**small, return_sequences=True), fastlstm.LSTM(**large),
+        ]),
+        "directions": lambda: Bidirectional(
+            fastlstm.LSTM(**small), backward_layer=fastlstm.LSTM(**large, go_backwards=True)
+        ),
+        "rows": lambda: made("rows", 2),
+    }[name]()  # fmt: skip
+    x, steps = sequences(name, 300), 2_000_000 if name == "rows" else 200_000
+    x = x[:, :, :1] if name == "layers" else x
+    long, arguments = np.broadcast_to(x[:, :1], (len(x), steps, x.shape[2])), {}
+    if name == "rows":
+        arguments["mask"] = np.repeat([False, True], len(x) // 2)[:, None].repeat(steps, axis=1)
+    assert interrupted_while_shared(lambda: runs(long, **arguments), lambda: runs(x)) < AT_ONCE
