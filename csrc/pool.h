@@ -49,14 +49,27 @@ static inline void flstm_wait_a_little(size_t n)
         flstm_yield();
 }
 
+/* Says that `member` has come once more, and returns how often that was. */
+static inline size_t flstm_arrive(flstm_meeting *m, size_t member)
+{
+    const size_t count = atomic_load_explicit(&m->arrived[member].count, memory_order_relaxed) + 1;
+    atomic_store_explicit(&m->arrived[member].count, count, memory_order_release);
+    return count;
+}
+
+/* Whether a member has come so often; what it wrote before is then seen. */
+static inline int flstm_is_here(flstm_meeting *m, size_t member, size_t count)
+{
+    return atomic_load_explicit(&m->arrived[member].count, memory_order_acquire) >= count;
+}
+
 /* Waits until all of members first .. first + members - 1 have come here as often as `member` has. What
  * each wrote before is seen by all after. */
 static inline void flstm_meet(flstm_meeting *m, size_t first, size_t members, size_t member)
 {
-    const size_t count = atomic_load_explicit(&m->arrived[member].count, memory_order_relaxed) + 1;
-    atomic_store_explicit(&m->arrived[member].count, count, memory_order_release);
+    const size_t count = flstm_arrive(m, member);
     for (size_t other = first; other < first + members; other++)
-        for (size_t n = 0; atomic_load_explicit(&m->arrived[other].count, memory_order_acquire) < count; n++)
+        for (size_t n = 0; !flstm_is_here(m, other, count); n++)
             flstm_wait_a_little(n);
 }
 

@@ -24,6 +24,21 @@ typedef struct worker {
     watch watch;
 } worker;
 
+/* Waits for all threads. The caller is asked all the same whether to go on; returns whether not to. */
+static int meet_all(worker *me)
+{
+    run *const run = me->run;
+    const size_t threads = run->schedule.threads, thread = me->part.group * run->schedule.members + me->part.member;
+    const size_t count = flstm_arrive(&run->chunks, thread);
+    for (size_t other = 0; other < threads; other++)
+        for (size_t n = 0; !flstm_is_here(&run->chunks, other, count); n++) {
+            flstm_wait_a_little(n);
+            if (flstm_stopped(&me->watch, WAITING_WORK))
+                return 1;
+        }
+    return 0;
+}
+
 /* This thread's layers, each at the chunk whose turn it is; a stacked layer is one chunk behind the one
  * below it. Returns whether to stop. */
 static int run_chunks(worker *me, flstm_layer *layers, size_t turn)
@@ -70,13 +85,14 @@ static int run_rows(worker *me, size_t first, size_t end, char *memory)
         for (size_t turn = 0; turn < turns; turn++) {
             if (run_chunks(me, layers, turn))
                 return 1;
-            if (s->groups > 1 && p->stacked)
-                flstm_meet(&run->chunks, 0, s->threads, thread);
+            if (s->groups > 1 && p->stacked && meet_all(me))
+                return 1;
         }
         for (size_t l = me->part.first; me->part.member == 0 && l < me->part.end; l++)
             flstm_read_state(&layers[l].chain, first);
-        if (!s->share && s->threads > 1 && first + rows < end) /* the next block lies in the memory of this one */
-            flstm_meet(&run->chunks, 0, s->threads, thread);
+        /* the next block lies in the memory of this one */
+        if (!s->share && s->threads > 1 && first + rows < end && meet_all(me))
+            return 1;
     }
     return 0;
 }
@@ -101,7 +117,7 @@ static void run_thread(void *arg, size_t thread)
                          .first = p->layers * group / s->groups, .end = p->layers * (group + 1) / s->groups,
                          .steps = &run->steps},
                 .watch = {.poll = p->calls[0].poll, .arg = p->calls[0].poll_arg, .caller = run->caller,
-                          .asks = thread == 0, .stop = &run->stop}};
+                          .asks = thread == 0, .shared = s->threads > 1, .stop = &run->stop}};
     int stopped;
     if (s->share)
         stopped = run_rows(&me, first, left < s->share ? batch : first + s->share, run->workspace + thread * run->size);

@@ -200,7 +200,8 @@ int flstm_stopped(watch *watch, size_t work)
         fpenv_leave(watch->caller); /* the poll is the caller's code */
         const int stop = watch->poll(watch->arg);
         fpenv_enter(1);
-        if (stop || generation != flstm_pool_generation()) /* in a fork's child the other threads are gone */
+        /* in a fork's child the other threads are gone */
+        if (stop || (watch->shared && generation != flstm_pool_generation()))
             atomic_store(watch->stop, 1);
     }
     return atomic_load(watch->stop);

@@ -34,6 +34,7 @@ typedef struct watch {
     void *arg;
     uint32_t caller;  /* the floating-point environment to poll in */
     int asks;         /* this thread is the caller's own */
+    int shared;       /* and there are others */
     atomic_int *stop; /* of all threads */
     size_t unpolled;  /* multiply-adds since the last poll */
 } watch;

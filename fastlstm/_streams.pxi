@@ -254,12 +254,18 @@ cdef class ChainCore:
         if self.work < UNLOCKED_WORK:
             status = self._run(from_, to)
         else:
-            self.busy = True
+            self._mark(True)
             with nogil:
                 status = self._run(from_, to)
-            self.busy = False
+            self._mark(False)
         check(status)
         return out
+
+    cdef void _mark(self, bint busy) noexcept:
+        self.busy = busy
+        for part in self.parts:
+            if isinstance(part, StreamCore):
+                (<StreamCore>part).busy = busy
 
     cdef flstm_status _run(self, const void *x, void *out) noexcept nogil:
         cdef size_t n

@@ -111,15 +111,24 @@ class ModelStream:
         """
         y, single = self._input(x, self._rank)
         self._check_out(out, (y.shape[1],) if single else y.shape[:2])
+        before = self.state, {index: seen.copy() for index, seen in self._seen.items()}
+        try:
+            y = self._run(y)
+        except BaseException:  # Ctrl-C, say: as if the block had never begun
+            self.state, self._seen = before
+            raise
+        return self._output(y[0] if single else y, out)
+
+    def _run(self, x: Array) -> Array:
+        y = x
         if self._masks:
             steps = [self.step(y[:, t]) for t in range(y.shape[1])]
             if steps:
-                y = np.stack(steps, axis=1)
-                return self._output(y[0] if single else y, out)
+                return np.stack(steps, axis=1)
         for index, layer in enumerate(self._layers):
             stream = self._streams.get(index)
             y = layer.call(y, mask=None) if stream is None else stream.run(y)
-        return self._output(y[0] if single else y, out)
+        return y
 
     def _masked_step(self, index: int, stream: Stream, x: Array, mask: Array | None) -> Array:
         """A step in which rows that the mask holds keep their state and output what they last did."""

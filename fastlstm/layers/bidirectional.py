@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastlstm import _core
+from fastlstm.arrays import as_float
 from fastlstm.errors import FastLSTMError, UnsupportedLayerError
 from fastlstm.layers.base import Array, Layer, Shape, keras_class
 from fastlstm.layers.lstm import LSTM
@@ -99,6 +100,8 @@ class Bidirectional(Layer):
         return self.forward_layer._input_shape_from(arrays)
 
     def _store(self, weights: dict[str, Array]) -> None:
+        # as in Keras, the layers inside keep their own dtype
+        weights = {name: np.asarray(w, getattr(self, name.split("/")[0]).dtype) for name, w in weights.items()}
         super()._store(weights)
         for side in _SIDES:
             own = {name.split("/")[1]: w for name, w in weights.items() if name.startswith(f"{side}/")}
@@ -197,8 +200,9 @@ class Bidirectional(Layer):
         """As calling the layer, for a layer that is built."""
         forward, backward = self.forward_layer, self.backward_layer
         together = forward.isa == backward.isa and forward.dtype == backward.dtype
+        joined = self.merge_mode == "concat" and forward.dtype == backward.dtype == self.dtype
         plain = mask is None and initial_state is None and not training and forward._is_plain
-        if plain and together and self.merge_mode == "concat":
+        if plain and together and joined:
             plans = forward._packed(), backward._packed()
             found = _core.run_plainly(plans, sequences, False, self.return_sequences, forward.go_backwards)
             if found is not None:
@@ -206,17 +210,19 @@ class Bidirectional(Layer):
         for side in (forward, backward):
             side._refuse_training(training)
         given = (None, None) if initial_state is None else self._halves(initial_state)
-        x = forward._as_sequences(sequences)
-        shape = x.shape[:2] if self.return_sequences else x.shape[:1]
+        if forward.dtype != self.dtype or backward.dtype != self.dtype:
+            sequences = as_float(sequences, np.dtype(self.dtype), f"{self._who}: sequences")
+        inputs = [side._as_sequences(sequences) for side in (forward, backward)]
+        shape = inputs[0].shape[:2] if self.return_sequences else inputs[0].shape[:1]
         widths = (forward.units, backward.units)
-        if self.merge_mode == "concat":  # the kernels write both halves where they belong
+        if joined:  # the kernels write both halves where they belong
             whole = np.empty((*shape, sum(widths)), self.dtype)
             parts = [whole[..., : widths[0]], whole[..., widths[0] :]]
         else:
-            parts = [np.empty((*shape, width), self.dtype) for width in widths]
+            parts = [np.empty((*shape, s.units), s.dtype) for s in (forward, backward)]
         turned = (parts[0], parts[1][:, ::-1]) if self.return_sequences else (None, None)
-        sides = zip((forward, backward), given, turned, strict=True)
-        jobs = tuple(side._job(x, state, mask, y) for side, state, y in sides)
+        sides = zip((forward, backward), inputs, given, turned, strict=True)
+        jobs = tuple(side._job(x, state, mask, y) for side, x, state, y in sides)
         if together:
             _core.run_layers(jobs, False)
         else:
@@ -228,7 +234,8 @@ class Bidirectional(Layer):
             if last is not None:
                 part[...] = last
             states += [h, c]
-        outputs = parts if self.merge_mode is None else [whole if self.merge_mode == "concat" else self._merged(*parts)]
+        parts = [part.astype(self.dtype, copy=False) for part in parts]
+        outputs = parts if self.merge_mode is None else [whole if joined else self._merged(*parts)]
         if self.return_state:
             return (*outputs, *states)
         return tuple(outputs) if self.merge_mode is None else outputs[0]
@@ -242,6 +249,8 @@ class Bidirectional(Layer):
         return state[:2], state[2:]
 
     def _merged(self, y: Array, y_rev: Array) -> Array:
+        if self.merge_mode == "concat":
+            return np.concatenate([y, y_rev], axis=-1)
         if y.shape != y_rev.shape:
             raise FastLSTMError(
                 f"{self._who}: merge_mode {self.merge_mode!r} needs equal units; "
