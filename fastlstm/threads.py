@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
 import os
 from pathlib import Path
 from typing import Any
@@ -57,9 +59,13 @@ def get_num_threads() -> int:
 
 def checked(threads: Any, what: str) -> int:
     """``threads`` as a count that this process can run at once, or an error that names ``what``."""
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+    try:
+        number = 0 if isinstance(threads, bool) else operator.index(threads)
+    except TypeError:
+        number = 0
+    if number < 1:
         raise FastLSTMError(f"{what} is {threads!r}; expected a positive integer")
-    return min(threads, available())
+    return min(number, available())
 
 
 def available() -> int:
@@ -79,9 +85,9 @@ def quota(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/se
         _, controllers, path = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
-        base = root / controllers if controllers else root
+        bases = (root / controllers, root / "cpu") if controllers else (root,)  # its own mount may be named otherwise
         # the group itself and those around it; in a container the path may not exist below the mount
-        for group in (Path(path), *Path(path).parents):
+        for base, group in itertools.product(bases, (Path(path), *Path(path).parents)):
             place = base / str(group).lstrip("/")
             least = min(least, _limit(place / "cpu.max", None), _limit(place / "cpu.cfs_quota_us", place))
     return least
