@@ -16,7 +16,9 @@
 enum {
     AWAKE = 100 * 1000,   /* nanoseconds that an idle thread spins before it sleeps */
     WAKING = 30 * 1000,   /* patience that is worth waking one */
-    RESPITE = 10,         /* times what was lost on threads that were held up, until the next attempt */
+    RESPITE = 2,          /* times what was lost on threads that were held up, until the next attempt: */
+    MOST_RESPITE = 16,    /* twice as many each time that it happens again, up to so many, */
+    LULL = 100 * 1000 * 1000, /* unless so long has passed */
     HELD_UP = 4,          /* times as long as one thread would take: they were */
     PATIENCE = 4,         /* the part of a job's time alone that may be spent waiting for it to begin */
     MOST_PATIENCE = 1000 * 1000,
@@ -44,6 +46,7 @@ static struct {
     atomic_size_t generation;
     int64_t last;    /* when a job last wanted threads that slept */
     int64_t respite; /* no attempt before this time */
+    int64_t factor;  /* of the last respite */
     int64_t asked;   /* for the affinity mask, which granted so many processors */
     size_t processors;
 #if defined(__linux__)
@@ -211,7 +214,9 @@ static int awake(size_t count)
  * it is for a time, so that little is lost on the whole. */
 static void rest(int64_t lost)
 {
-    pool.respite = now() + RESPITE * lost;
+    const int64_t time = now();
+    pool.factor = time - pool.respite > LULL ? RESPITE : pool.factor < MOST_RESPITE ? 2 * pool.factor : MOST_RESPITE;
+    pool.respite = time + pool.factor * lost;
 }
 
 /* Calls the first `count` workers and waits until they are ready; sends them away again if that takes too
