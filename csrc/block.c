@@ -3,26 +3,11 @@
 
 #include <string.h>
 
-static size_t align64(size_t n)
-{
-    return (n + 63) / 64 * 64;
-}
-
-size_t flstm_block_rows(const flstm_program *p, const schedule *s)
-{
-    size_t block = s->share ? s->share : p->calls[0].batch;
-    for (size_t l = 0; l < p->layers; l++) {
-        const size_t rows = flstm_row_block(p->plans[l], p->calls[0].batch);
-        block = rows < block ? rows : block;
-    }
-    return block;
-}
-
 /* Bytes between a layer and the one above it, which reads one chunk while the other is written. */
 static size_t between(const flstm_program *p, const schedule *s, size_t l, size_t rows)
 {
     const int needed = p->stacked && l + 1 < p->layers && !p->calls[l].y;
-    return needed ? align64(2 * s->stride * rows * p->plans[l]->weights.units * p->plans[l]->element) : 0;
+    return needed ? flstm_align64(2 * s->stride * rows * p->plans[l]->weights.units * p->plans[l]->element) : 0;
 }
 
 static chain blank_chain(const flstm_program *p, const schedule *s, size_t l, size_t rows)
@@ -35,7 +20,7 @@ static chain blank_chain(const flstm_program *p, const schedule *s, size_t l, si
 /* A workspace: each thread's layers, then what the threads have in common. */
 static size_t layers_size(const flstm_program *p)
 {
-    return align64(p->layers * sizeof(flstm_layer));
+    return flstm_align64(p->layers * sizeof(flstm_layer));
 }
 
 static size_t block_size(const flstm_program *p, const schedule *s, size_t rows)
@@ -51,9 +36,9 @@ static size_t block_size(const flstm_program *p, const schedule *s, size_t rows)
 /* The last block of so many rows may be a small one, which projects where the others do not. */
 static size_t rows_size(const flstm_program *p, const schedule *s, size_t rows)
 {
-    const size_t most = flstm_block_rows(p, s), block = rows < most ? rows : most, rest = most ? rows % most : 0;
+    const size_t block = rows < s->rows ? rows : s->rows, rest = s->rows ? rows % s->rows : 0;
     const size_t size = block_size(p, s, block), last = rest ? block_size(p, s, rest) : 0;
-    return align64(size > last ? size : last);
+    return flstm_align64(size > last ? size : last);
 }
 
 size_t flstm_blocks_size(const flstm_program *p, const schedule *s)
@@ -85,12 +70,8 @@ flstm_layer *flstm_open_layers(const flstm_program *p, const schedule *s, const 
         const ptrdiff_t e = (ptrdiff_t)plan->element, at = (ptrdiff_t)first_row;
         const ptrdiff_t end = call->go_backwards && call->steps ? (ptrdiff_t)call->steps - 1 : 0;
         const ptrdiff_t way = call->go_backwards ? -1 : 1;
-        const size_t vectors = plan->weights.vectors;
         chain w = blank_chain(p, s, l, rows);
-        w.vector = vectors * me->member / members;
-        w.vectors = vectors * (me->member + 1) / members - w.vector;
-        if (members > 1)
-            w.meet = (flstm_meet_at){me->steps, me->group * members, members, thread};
+        flstm_take_part(&w, me->steps, me->group * members, members, me->member);
         const flstm_call *below = p->stacked && l > 0 ? call - 1 : NULL;
         layers[l].in = below ? layers[l - 1].out : NULL;
         if (layers[l].in) {
@@ -154,4 +135,3 @@ void flstm_read_state(const chain *w, size_t first_row)
     if (w->call->c)
         flstm_read_rows(w->plan, w->rows, w->c, (char *)w->call->c + at);
 }
-

@@ -18,9 +18,6 @@ typedef struct flstm_part {
     flstm_meeting *steps; /* where the members of a group meet */
 } flstm_part;
 
-/* Rows that run through all steps together. */
-size_t flstm_block_rows(const flstm_program *program, const schedule *s);
-
 /* Bytes of workspace of one thread where threads share the rows, else of all together. */
 size_t flstm_blocks_size(const flstm_program *program, const schedule *s);
 

@@ -105,11 +105,6 @@ static void *allocate(size_t bytes, size_t *granted)
     return memory;
 }
 
-static size_t align64(size_t n)
-{
-    return (n + 63) / 64 * 64;
-}
-
 flstm_status flstm_pack_plan(flstm_plan **result, const flstm_config *config, size_t units, size_t columns,
                              const void *kernel, const void *recurrent_kernel, const void *bias)
 {
@@ -136,8 +131,8 @@ flstm_status flstm_pack_plan(flstm_plan **result, const flstm_config *config, si
         return FLSTM_ERR_SIZE;
     w->padded = w->vectors * lanes;
 
-    const size_t bias_at = align64(sizeof plan), kernel_at = bias_at + align64(row);
-    const size_t recurrent_at = kernel_at + align64(kernel_bytes);
+    const size_t bias_at = flstm_align64(sizeof plan), kernel_at = bias_at + flstm_align64(row);
+    const size_t recurrent_at = kernel_at + flstm_align64(kernel_bytes);
     char *memory = allocate(recurrent_at + recurrent_bytes, &plan.bytes);
     if (!memory)
         return FLSTM_ERR_MEMORY;

@@ -17,6 +17,12 @@ struct flstm_plan {
     size_t bytes;
 };
 
+/* Where the next part of a memory block may begin: each begins a cache line. */
+static inline size_t flstm_align64(size_t n)
+{
+    return (n + 63) / 64 * 64;
+}
+
 int flstm_config_valid(const flstm_config *config);
 
 /* Packs weights of `columns` columns as four gates of `units` units; recurrent_kernel may be NULL. */

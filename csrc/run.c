@@ -74,11 +74,11 @@ static int run_rows(worker *me, size_t first, size_t end, char *memory)
     run *const run = me->run;
     const flstm_program *p = run->program;
     const schedule *s = &run->schedule;
-    const size_t most = flstm_block_rows(p, s), thread = me->part.group * s->members + me->part.member;
+    const size_t thread = me->part.group * s->members + me->part.member;
     const size_t steps = p->calls[0].steps, chunks = steps ? (steps - 1) / s->stride + 1 : 0;
     const size_t turns = chunks + (p->stacked && chunks ? p->layers - 1 : 0);
     for (size_t rows; first < end; first += rows) {
-        rows = end - first < most ? end - first : most;
+        rows = end - first < s->rows ? end - first : s->rows;
         flstm_layer *const layers = flstm_open_layers(p, s, &me->part, first, rows, memory);
         if (s->members > 1) /* the states are filled */
             flstm_meet(&run->steps, me->part.group * s->members, s->members, thread);

@@ -26,8 +26,9 @@ int64_t flstm_time_alone(const flstm_plan *plan, double work)
 size_t flstm_unit_members(const flstm_plan *plan, size_t batch, size_t threads)
 {
     const double most = 4.0 * (double)batch * (double)plan->weights.padded * (double)plan->weights.units / MEETING_WORK;
-    const size_t worth = most < (double)threads ? (size_t)most : threads;
-    const size_t members = worth < plan->weights.vectors ? worth : plan->weights.vectors;
+    const size_t worth = most < FLSTM_MOST_THREADS ? (size_t)most : FLSTM_MOST_THREADS;
+    const size_t wanted = threads < worth ? threads : worth;
+    const size_t members = wanted < plan->weights.vectors ? wanted : plan->weights.vectors;
     return plan->fused_cell && members ? members : 1;
 }
 
@@ -49,17 +50,16 @@ static size_t stride_of(const flstm_program *p, size_t rows, size_t groups)
 schedule flstm_schedule(const flstm_program *p, size_t threads)
 {
     const size_t batch = p->calls[0].batch;
-    if (threads > FLSTM_MOST_THREADS)
-        threads = FLSTM_MOST_THREADS;
-    schedule s = {.threads = 1, .groups = 1, .members = 1};
+    schedule s = {.threads = 1, .groups = 1, .members = 1, .rows = batch};
+    threads = threads < FLSTM_MOST_THREADS ? threads : FLSTM_MOST_THREADS;
     double work = 0;
-    size_t members = threads, block = batch, largest = 0;
+    size_t members = threads, largest = 0;
     for (size_t l = 0; l < p->layers; l++) {
         const flstm_plan *plan = p->plans[l];
         const size_t shared = flstm_unit_members(plan, batch, threads), rows = flstm_row_block(plan, batch);
         work += step_work(plan, batch) * (double)p->calls[0].steps;
         members = shared < members ? shared : members;
-        block = rows < block ? rows : block;
+        s.rows = rows < s.rows ? rows : s.rows;
         largest = plan->bytes > largest ? plan->bytes : largest;
     }
     const size_t tile = p->plans[0]->kernel->tile_rows;
@@ -78,9 +78,9 @@ schedule flstm_schedule(const flstm_program *p, size_t threads)
             s.share = rows;
         s.threads = s.share ? (batch - 1) / s.share + 1 : s.groups * s.members;
     }
-    if (s.share && s.share < block)
-        block = s.share;
+    if (s.share && s.share < s.rows)
+        s.rows = s.share;
     /* a last block of few rows projects its input even where the others do not */
-    s.stride = stride_of(p, block < tile ? block : tile - 1, s.groups);
+    s.stride = stride_of(p, s.rows < tile ? s.rows : tile - 1, s.groups);
     return s;
 }

@@ -12,6 +12,7 @@ typedef struct schedule {
     size_t threads;
     size_t share;   /* rows a thread, or 0: all threads work on the same rows */
     size_t groups, members;
+    size_t rows;    /* that run through all steps together */
     size_t stride;  /* steps that a layer does before another has its turn */
     int64_t alone;  /* nanoseconds on one thread, about; 0: too few to share */
 } schedule;

@@ -70,12 +70,9 @@ static int run_chain(chain *w, size_t steps)
 static void run_part(void *arg, size_t member)
 {
     shared *const s = arg;
-    const size_t vectors = s->chain.plan->weights.vectors;
     const uint32_t own = fpenv_enter(1);
     chain w = s->chain;
-    w.vector = vectors * member / s->members;
-    w.vectors = vectors * (member + 1) / s->members - w.vector;
-    w.meet = (flstm_meet_at){&s->meeting, 0, s->members, member};
+    flstm_take_part(&w, &s->meeting, 0, s->members, member);
     const int swapped = run_chain(&w, s->steps);
     if (member == 0)
         s->swapped = swapped;
@@ -87,7 +84,7 @@ static int run_shared(const chain *w, size_t steps, size_t threads, int *swapped
 {
     const int64_t alone = flstm_time_alone(w->plan, (double)flstm_step_work(w) * (double)steps);
     const size_t members = flstm_unit_members(w->plan, w->rows, threads);
-    if (members < 2 || members > FLSTM_MOST_THREADS || !alone)
+    if (members < 2 || !alone)
         return 0;
     shared s;
     s.chain = *w, s.steps = steps, s.members = members;

@@ -37,7 +37,7 @@ size_t flstm_lay_out(chain *w, size_t members, size_t member, char *base)
     size_t at = 0;
 #define PART(pointer, type, bytes, own)                                             \
     do {                                                                            \
-        const size_t part = ((bytes) + 63) / 64 * 64;                               \
+        const size_t part = flstm_align64(bytes);                                    \
         if (base)                                                                   \
             w->pointer = (type *)(void *)(base + at + ((own) ? member * part : 0)); \
         at += part * ((own) ? members : 1);                                         \
@@ -51,6 +51,15 @@ size_t flstm_lay_out(chain *w, size_t members, size_t member, char *base)
     PART(seen, uint8_t, rows, 1);
 #undef PART
     return at;
+}
+
+void flstm_take_part(chain *w, flstm_meeting *meeting, size_t first, size_t members, size_t member)
+{
+    const size_t vectors = w->plan->weights.vectors;
+    w->vector = vectors * member / members;
+    w->vectors = vectors * (member + 1) / members - w->vector;
+    if (members > 1)
+        w->meet = (flstm_meet_at){meeting, first, members, first + member};
 }
 
 void flstm_swap_states(chain *w)

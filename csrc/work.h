@@ -49,6 +49,9 @@ size_t flstm_chunk(const flstm_plan *plan, size_t rows, size_t steps);
  * returns its size. With base NULL, only that. Needs plan, rows, chunk. */
 size_t flstm_lay_out(chain *w, size_t members, size_t member, char *base);
 
+/* Leaves a chain the member's part of the units, to be met after every step by those who have the rest. */
+void flstm_take_part(chain *w, flstm_meeting *meeting, size_t first, size_t members, size_t member);
+
 /* h and h_next change places: a step is done. */
 void flstm_swap_states(chain *w);
 

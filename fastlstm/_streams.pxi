@@ -152,6 +152,11 @@ cdef class StreamCore:
         raise NotImplementedError
 
 
+cdef size_t whole_lines(size_t size) noexcept:
+    """Up to where the next cache line begins."""
+    return (size + 63) & ~<size_t>63
+
+
 cdef struct Link:
     const flstm_plan *plan  # NULL: a dense layer
     void *stream
@@ -201,9 +206,9 @@ cdef class ChainCore:
             else:
                 dense = part
                 link.dense, link.features, link.units = dense.dense, dense.features, dense.units
-                size += (flstm_dense_workspace_size(dense.dense, batch_size) + 63) & ~<size_t>63
+                size += whole_lines(flstm_dense_workspace_size(dense.dense, batch_size))
                 self.work += <double>batch_size * dense.features * dense.units
-            size += (batch_size * link.units * sizeof(double) + 63) & ~<size_t>63
+            size += whole_lines(batch_size * link.units * sizeof(double))
         self.features, self.units = self.links[0].features, self.links[self.count - 1].units
         self.memory = PyMem_RawMalloc(size + 64)
         if self.memory == NULL:
@@ -213,10 +218,10 @@ cdef class ChainCore:
             link = &self.links[n]
             if link.plan == NULL:
                 link.workspace = at
-                at += (flstm_dense_workspace_size(link.dense, batch_size) + 63) & ~<size_t>63
+                at += whole_lines(flstm_dense_workspace_size(link.dense, batch_size))
             if n + 1 < self.count:
                 link.y = at
-                at += (batch_size * link.units * element + 63) & ~<size_t>63
+                at += whole_lines(batch_size * link.units * element)
 
     def __dealloc__(self):
         PyMem_RawFree(self.links)

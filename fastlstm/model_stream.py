@@ -119,8 +119,7 @@ class ModelStream:
             raise
         return self._output(y[0] if single else y, out)
 
-    def _run(self, x: Array) -> Array:
-        y = x
+    def _run(self, y: Array) -> Array:
         if self._masks:
             steps = [self.step(y[:, t]) for t in range(y.shape[1])]
             if steps:

@@ -154,7 +154,7 @@ class Layer:
         shapes = self.weight_shapes(shape)
         self._store(
             {
-                name: np.asarray(self._initial_weight(name, s), dtype=self.dtype).reshape(s)
+                name: np.asarray(self._initial_weight(name, s), self._weight_dtype(name)).reshape(s)
                 for name, s in shapes.items()
             }
         )
@@ -163,6 +163,9 @@ class Layer:
     def _mark_built(self, input_shape: Shape) -> None:
         self._input_shape = input_shape
         self.built = True
+
+    def _weight_dtype(self, name: str) -> str:
+        return self.dtype
 
     def _initial_weight(self, name: str, shape: tuple[int, ...]) -> ArrayLike:
         raise NotImplementedError
@@ -196,7 +199,7 @@ class Layer:
             Wrong number of arrays or a wrong shape; the layer is then unchanged.
         """
         who = f"{type(self).__name__} {self.name!r}: set_weights"
-        arrays = [np.array(w, dtype=self.dtype, order="C", copy=True) for w in weights]
+        arrays = [np.asarray(w) for w in weights]
         input_shape = self._input_shape if self.built else self._input_shape_from(arrays)
         if input_shape is None:
             raise FastLSTMError(f"{who}: the layer has no weights yet; call build(input_shape) first")
@@ -208,7 +211,12 @@ class Layer:
         for (name, shape), array in zip(shapes.items(), arrays, strict=True):
             if array.shape != shape:
                 raise FastLSTMError(f"{who}: {name} has shape {array.shape}; expected {shape}")
-        self._store(dict(zip(shapes, arrays, strict=True)))
+        self._store(
+            {
+                name: np.array(array, self._weight_dtype(name), order="C", copy=True)
+                for name, array in zip(shapes, arrays, strict=True)
+            }
+        )
         self._mark_built(input_shape)
 
     def _input_shape_from(self, arrays: list[Array]) -> Shape | None:

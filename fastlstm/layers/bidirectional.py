@@ -91,6 +91,10 @@ class Bidirectional(Layer):
         if self._given_weights is not None:
             self.set_weights(self._given_weights)
 
+    def _weight_dtype(self, name: str) -> str:
+        side: LSTM = getattr(self, name.split("/")[0])  # which keeps its own, as in Keras
+        return side.dtype
+
     def _initial_weight(self, name: str, shape: tuple[int, ...]) -> ArrayLike:
         side, own = name.split("/")
         layer: LSTM = getattr(self, side)
@@ -100,8 +104,6 @@ class Bidirectional(Layer):
         return self.forward_layer._input_shape_from(arrays)
 
     def _store(self, weights: dict[str, Array]) -> None:
-        # as in Keras, the layers inside keep their own dtype
-        weights = {name: np.asarray(w, getattr(self, name.split("/")[0]).dtype) for name, w in weights.items()}
         super()._store(weights)
         for side in _SIDES:
             own = {name.split("/")[1]: w for name, w in weights.items() if name.startswith(f"{side}/")}
