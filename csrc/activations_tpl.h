@@ -5,9 +5,11 @@
 #if defined(__GNUC__)
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
+#define ROLLED _Pragma("GCC unroll 1")
 #else
 #define ALWAYS_INLINE inline
 #define UNROLL
+#define ROLLED
 #endif
 
 #if !V_F64

@@ -55,7 +55,8 @@ static void fill_state(const chain *w, size_t first_row)
     const size_t at = first_row * w->plan->weights.units * w->plan->element;
     const char *const h0 = w->call->h0, *const c0 = w->call->c0;
     flstm_fill_rows(w->plan, w->rows, h0 ? h0 + at : NULL, w->h);
-    flstm_fill_rows(w->plan, w->rows, c0 ? c0 + at : NULL, w->c);
+    if (flstm_has_c(w->plan))
+        flstm_fill_rows(w->plan, w->rows, c0 ? c0 + at : NULL, w->c);
 }
 
 flstm_layer *flstm_open_layers(const flstm_program *p, const schedule *s, const flstm_part *me, size_t first_row,

@@ -20,8 +20,9 @@ flstm_status flstm_dense_create(flstm_dense **dense, const flstm_config *config,
         return FLSTM_ERR_ARGUMENT;
     if (config->units > SIZE_MAX / 64)
         return FLSTM_ERR_SIZE;
-    return flstm_pack_plan((flstm_plan **)dense, config, (config->units - 1) / 4 + 1, config->units, kernel, NULL,
-                           bias);
+    flstm_config four = *config;
+    four.cell = FLSTM_CELL_LSTM;
+    return flstm_pack_plan((flstm_plan **)dense, &four, (four.units - 1) / 4 + 1, four.units, kernel, NULL, bias);
 }
 
 void flstm_dense_destroy(flstm_dense *dense)

@@ -12,12 +12,7 @@ void flstm_elementwise_f64(flstm_activation activation, size_t rows, size_t n, c
     apply(activation, rows, n, in, out);
 }
 
-void flstm_cell_state_f64(size_t n, const void *f, const void *i, const void *g, void *c)
+void flstm_combine_f64(flstm_operation operation, size_t n, const void *a, const void *b, void *out)
 {
-    cell_state(n, f, i, g, c);
-}
-
-void flstm_product_f64(size_t n, const void *o, const void *t, void *h)
-{
-    product(n, o, t, h);
+    combine(operation, n, a, b, out);
 }

@@ -47,6 +47,7 @@ static void elementwise(flstm_activation activation, size_t n, const real *in, r
     case FLSTM_ACT_sparse_sigmoid: EACH(clip(half * (x + 1), 0, 1));
     case FLSTM_ACT_exponential: EACH(M(exp)(x));
     case FLSTM_ACT_hard_sigmoid: EACH(clip(x + 3, 0, 6) / 6);
+    case FLSTM_ACT_hard_sigmoid_keras2: EACH(clip((real)0.2 * x + half, 0, 1));
     case FLSTM_ACT_hard_silu: EACH(x * (clip(x + 3, 0, 6) / 6));
     case FLSTM_ACT_hard_tanh: EACH(clip(x, -1, 1));
     case FLSTM_ACT_hard_shrink: EACH(x > half || x < -half || x != x ? x : 0);
@@ -120,14 +121,13 @@ static void apply(flstm_activation activation, size_t rows, size_t n, const void
     }
 }
 
-static void cell_state(size_t n, const real *f, const real *i, const real *g, real *c)
+static void combine(flstm_operation operation, size_t n, const real *a, const real *b, real *out)
 {
     for (size_t k = 0; k < n; k++)
-        c[k] = f[k] * c[k] + i[k] * g[k];
-}
-
-static void product(size_t n, const real *a, const real *b, real *out)
-{
-    for (size_t k = 0; k < n; k++)
-        out[k] = a[k] * b[k];
+        switch (operation) {
+        case FLSTM_SUM: out[k] = a[k] + b[k]; break;
+        case FLSTM_PRODUCT: out[k] = a[k] * b[k]; break;
+        case FLSTM_ADD_PRODUCT: out[k] = out[k] + a[k] * b[k]; break;
+        case FLSTM_MIX: out[k] = a[k] * out[k] + (1 - a[k]) * b[k]; break;
+        }
 }

@@ -1,6 +1,6 @@
-/* fastlstm.h -- the public C API: LSTM forward passes over packed weights.
+/* fastlstm.h -- the public C API: forward passes of LSTM, GRU and simple RNN layers over packed weights.
  *
- * B batch, T steps, I features, U units. Weights are Keras's: gates i, f, c, o along the last axis.
+ * B batch, T steps, I features, U units, G gates of a cell. Weights are Keras's: gates along the last axis.
  * Arrays hold the plan's element type; strides are counted in elements. Nothing here allocates
  * except flstm_plan_create, and nothing keeps a pointer to the caller's arrays after it returns.
  */
@@ -24,6 +24,15 @@ typedef enum flstm_status {
 } flstm_status;
 
 typedef enum flstm_dtype { FLSTM_F32 = 0, FLSTM_F64 = 1 } flstm_dtype;
+
+/* What a step computes, with act and rec the two activations, and its gates along the last axis. */
+typedef enum flstm_cell {
+    FLSTM_CELL_LSTM = 0,   /* i, f, c, o: two states, h and c; the others have h alone */
+    FLSTM_CELL_GRU,        /* z, r, h, Keras's reset_after=True: act(x W + b + r (h R + b')) is the candidate */
+    FLSTM_CELL_GRU_BEFORE, /* z, r, h, Keras's reset_after=False: act(x W + b + (r h) R) is */
+    FLSTM_CELL_SIMPLE,     /* act(x W + b + h R); rec is not used */
+    FLSTM_CELL_COUNT
+} flstm_cell;
 
 typedef enum flstm_activation {
 #define FLSTM_ACTIVATION(name) FLSTM_ACT_##name,
@@ -51,10 +60,11 @@ typedef struct flstm_config {
     flstm_activation activation, recurrent_activation;
     const char *isa;  /* a kernel's name, or NULL for the best that runs here */
     int reproducible; /* 1: only a kernel whose multiply-adds round once */
+    flstm_cell cell;
 } flstm_config;
 
-/* kernel [I,4U], recurrent_kernel [U,4U], bias [4U] or NULL: contiguous, copied. *plan is owned by
- * the caller and given back with flstm_plan_destroy; on error it is NULL. */
+/* kernel [I,GU], recurrent_kernel [U,GU], bias [GU], of FLSTM_CELL_GRU [2,GU], or NULL: contiguous, copied.
+ * *plan is owned by the caller and given back with flstm_plan_destroy; on error it is NULL. */
 flstm_status flstm_plan_create(flstm_plan **plan, const flstm_config *config, const void *kernel,
                                const void *recurrent_kernel, const void *bias);
 void flstm_plan_destroy(flstm_plan *plan); /* NULL is allowed */
@@ -67,7 +77,7 @@ typedef struct flstm_call {
     size_t batch, steps;
     const void *x;               /* [B,T,I]; each step's features contiguous */
     ptrdiff_t x_batch, x_step;
-    const void *h0, *c0;         /* [B,U] contiguous; NULL means zeros */
+    const void *h0, *c0;         /* [B,U] contiguous; NULL means zeros. Only an LSTM may have c0 and c */
     void *h, *c;                 /* [B,U] state after the last step, or NULL; may be h0, c0 */
     void *y;                     /* [B,T,U] output of every step in processing order, or NULL */
     ptrdiff_t y_batch, y_step;   /* each step's units contiguous */
@@ -114,7 +124,8 @@ void flstm_threads_end(void);
 
 /* Bytes of a stream of `batch` rows: its state and the workspace it needs. Aligned to 64. */
 size_t flstm_stream_size(const flstm_plan *plan, size_t batch);
-/* Sets the state from h0, c0 [B,U] (NULL: zeros); must come before the first flstm_stream_run. */
+/* Sets the state from h0, c0 [B,U] (NULL: zeros); must come before the first flstm_stream_run. Where the cell
+ * has no c, neither this nor the next function touches what c points to. */
 void flstm_stream_set(const flstm_plan *plan, void *stream, size_t batch, const void *h0, const void *c0);
 /* Copies the state to h, c [B,U]; either may be NULL. */
 void flstm_stream_get(const flstm_plan *plan, const void *stream, size_t batch, void *h, void *c);
@@ -130,7 +141,7 @@ flstm_status flstm_stream_run(const flstm_plan *plan, void *stream, size_t batch
  * not depend on the rows beside it. */
 typedef struct flstm_dense flstm_dense;
 
-/* config->units outputs; recurrent_activation is not used. kernel [I,N], bias [N] or NULL: contiguous,
+/* config->units outputs; recurrent_activation and cell are not used. kernel [I,N], bias [N] or NULL: contiguous,
  * copied. As flstm_plan_create. */
 flstm_status flstm_dense_create(flstm_dense **dense, const flstm_config *config, const void *kernel,
                                 const void *bias);

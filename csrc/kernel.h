@@ -7,17 +7,31 @@
 
 #include "pool.h"
 
+/* What becomes of a unit's sums. The number of gates in the weights tells most of it; those of one gate
+ * differ. */
+typedef enum flstm_end {
+    FLSTM_END_LSTM,      /* i, f, c, o; where outputs are summed alone, this too */
+    FLSTM_END_GRU,       /* z, r, candidate, whose recurrent share is a fourth sum: r multiplies it */
+    FLSTM_END_RESET,     /* z, r of a GRU whose candidate reads r h: both go to memory */
+    FLSTM_END_CANDIDATE, /* that candidate, after them */
+    FLSTM_END_TANH,
+    FLSTM_END_RELU
+} flstm_end;
+
 /* Packed weights. Units are grouped in vectors of `lanes`; the last one is padded with zeros, and a
  * padded unit's output is 0. The weights of a vector lie together: for each row k of the weight matrix
- * its gates i, f, c, o side by side, so that when the sums are done a unit's four gates sit in the
- * same lane of four registers, and a sweep reads each vector's weights as one stream. */
+ * its gates side by side, so that when the sums are done a unit's gates sit in the same lane of as many
+ * registers, and a sweep reads each vector's weights as one stream. */
 typedef struct flstm_weights {
     size_t features, units;
     size_t vectors;
     size_t padded;                /* units rounded up to whole vectors */
-    const void *kernel;           /* [vectors, features, 4, lanes] */
-    const void *recurrent_kernel; /* [vectors, units, 4, lanes] */
-    const void *bias;             /* [4, padded] */
+    size_t gates;                 /* 1 to 4; 0 where there are no weights */
+    flstm_end end;
+    const void *kernel;           /* [vectors, features, gates, lanes] */
+    const void *recurrent_kernel; /* [vectors, units, gates, lanes] */
+    const void *bias;             /* [gates, padded] */
+    const void *recurrent_bias;   /* [padded], where the fourth of three gates' sums begins */
 } flstm_weights;
 
 /* Where a thread that computes some of the units waits, after each step, for those that compute the rest. */
@@ -30,10 +44,11 @@ typedef struct flstm_meet_at {
  * init, x[k] * kernel[k] is added for `x_count` features from x_first on, then, if h is given,
  * h[k] * recurrent_kernel[k] for all units. The order of summation depends on x_count and units alone,
  * never on the tile: so neither the batch nor the cut into steps can change a bit. Then either
- * z takes the sums (gates i, f, c, o, each `padded` long), or the cell is advanced: c in place,
- * the output to h_next and, `units` wide, to y. h and h_next change places after each step. Steps
- * alternate in the direction they read the weights, so that each begins with what a cache still
- * holds of the one before. */
+ * z takes the sums (each `padded` long), or the cell is advanced: c in place, the output to h_next and,
+ * `units` wide, to y. h and h_next change places after each step. A GRU that resets h before the product
+ * is two sweeps side by side: one leaves z in c and r h in `reset`, which the other multiplies in the
+ * place of h. Steps alternate in the direction they read the weights, so that each begins with what a
+ * cache still holds of the one before. */
 typedef struct flstm_sweep {
     const flstm_weights *weights;
     size_t vector, vectors;               /* the units to compute: so many vectors from this one on */
@@ -46,14 +61,17 @@ typedef struct flstm_sweep {
     const void *x;
     size_t x_first, x_count;              /* x_count 0: x is not read */
     ptrdiff_t x_row, x_step;
-    void *h, *h_next, *c;                 /* rows of `padded` elements, aligned; h NULL: no state */
+    void *h, *h_next, *c, *reset;         /* rows of `padded` elements, aligned; h NULL: no state */
     void *y;                              /* or NULL */
     ptrdiff_t y_row, y_step;
     void *z;                              /* or NULL */
     ptrdiff_t z_row;
 } flstm_sweep;
 
-enum { FLSTM_MOST_SWEEPS = 4 };
+enum {
+    FLSTM_MOST_CHAINS = 4, /* layers that run side by side */
+    FLSTM_MOST_SWEEPS = 2 * FLSTM_MOST_CHAINS
+};
 
 typedef struct flstm_kernel {
     size_t lanes;          /* elements of a vector */

@@ -10,6 +10,7 @@ TARGET_BEGIN("avx2,fma")
 #define V_F64 1
 #include "vec_avx2.h"
 #include "activations_tpl.h"
+#include "cells_tpl.h"
 #include "kernel_tpl.h"
 TARGET_END
 

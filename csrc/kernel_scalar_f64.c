@@ -8,6 +8,7 @@
 #define V_FMA 0
 #include "vec_scalar.h"
 #include "activations_tpl.h"
+#include "cells_tpl.h"
 #include "kernel_tpl.h"
 
 const flstm_kernel flstm_kernel_scalar_f64 = KERNEL;

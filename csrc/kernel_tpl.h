@@ -1,154 +1,171 @@
-/* kernel_tpl.h -- the fused LSTM sweep, once for all instruction sets: included by kernel_*.c after a
- * vector header and activations_tpl.h. See kernel.h for what a sweep is. */
+/* kernel_tpl.h -- the fused sweep, once for all instruction sets: included by kernel_*.c after a vector
+ * header, activations_tpl.h and cells_tpl.h. See kernel.h for what a sweep is. */
 
-#define GATES 4
 #define SUM_BLOCK 32  /* terms of a chain; divides steps.c's FEATURE_BLOCK */
 #define SHORT_SUM 16  /* so few terms are not worth waiting for one after the other: */
 #define SHORT_BLOCK 4 /* terms of their chains */
 
-/* A tile is R rows times V vectors of units. Its GATES * R * V sums stay in registers, beside R
- * inputs and one vector of weights: what fits, and enough chains to hide a multiply-add's latency. */
+/* A tile is R rows times V vectors of units of G gates. Its G * R * V sums stay in registers, beside R
+ * inputs and one vector of weights: what fits, and enough chains to hide a multiply-add's latency. One row
+ * takes up to tile_vectors[G - 1][0] vectors at once where that is all of them; of more, the fewer above
+ * go together, so that a sweep that turns round finds more of the last one in the cache. */
+#define TILE_VECTORS 4
 #if V_REGS == 32
 #define TILE_ROWS 6
-static const unsigned char tile_vectors[TILE_ROWS + 1] = {0, 2, 2, 2, 1, 1, 1};
+static const unsigned char tile_vectors[][TILE_ROWS + 1] = {
+    {4, 4, 4, 4, 2, 2, 2}, {3, 3, 2, 2, 1, 1, 1}, {3, 3, 2, 2, 1, 1, 1}, {3, 2, 2, 2, 1, 1, 1}};
 #else
 #define TILE_ROWS 3
-static const unsigned char tile_vectors[TILE_ROWS + 1] = {0, 3, 1, 1};
+static const unsigned char tile_vectors[][TILE_ROWS + 1] = {{4, 4, 4, 2}, {3, 3, 2, 1}, {3, 3, 2, 1}, {3, 3, 1, 1}};
 #endif
-/* One row takes up to so many vectors at once where that is all of them; of more, the fewer above go
- * together, so that a sweep that turns round finds more of the last one in the cache. */
-#define TILE_VECTORS 3
 
-/* c' = sigmoid(f) c + sigmoid(i) tanh(g), h' = sigmoid(o) tanh(c'), with three divisions instead of
- * five: a product of two fractions is one fraction. */
-static ALWAYS_INLINE void cell(vf zi, vf zf, vf zg, vf zo, vf *c, vf *h)
-{
-    const fraction i = sigmoid_fraction(zi), f = sigmoid_fraction(zf);
-    const fraction g = tanh_fraction(zg), o = sigmoid_fraction(zo);
-    *c = v_fma(v_div(f.n, f.d), *c, v_div(v_mul(i.n, g.n), v_mul(i.d, g.d)));
-    const fraction t = tanh_fraction(*c);
-    *h = v_div(v_mul(o.n, t.n), v_mul(o.d, t.d));
-}
-
-/* sum[r][g][v] += a[r][k] * w[v][k][g] for k < count, `vector` elements between the vectors' weights.
- * The products are summed in blocks, each a chain from zero in the order of k, and the blocks added
- * in turn: a long chain would lose several times the digits. */
-static ALWAYS_INLINE void add_blocks(const size_t block, const int R, const int V, vf sum[][GATES][TILE_VECTORS],
-                                     size_t count, const real *const a[], const real *w, size_t vector)
+/* sum[r][g][v] += a[r][k] * w[v][k][g] for k < count, `vector` elements between the vectors' weights; the
+ * last of the G gates adds to sum number `last`. The products are summed in blocks, each a chain from zero
+ * in the order of k, and the blocks added in turn: a long chain would lose several times the digits. */
+static ALWAYS_INLINE void add_blocks(const size_t block, const int G, const int last, const int R, const int V,
+                                     vf sum[][MOST_SUMS][TILE_VECTORS], size_t count, const real *const a[],
+                                     const real *w, size_t vector)
 {
     for (size_t k = 0; k < count;) {
         const size_t end = count - k < block ? count : k + block;
-        vf part[TILE_ROWS][GATES][TILE_VECTORS];
+        vf part[TILE_ROWS][MOST_SUMS][TILE_VECTORS];
         UNROLL for (int r = 0; r < R; r++)
-            UNROLL for (int g = 0; g < GATES; g++)
+            UNROLL for (int g = 0; g < G; g++)
                 UNROLL for (int v = 0; v < V; v++)
                     part[r][g][v] = v_set1(0);
-        for (; k < end; k++, w += GATES * V_LEN) {
+        for (; k < end; k++, w += G * V_LEN) {
             vf x[TILE_ROWS];
             UNROLL for (int r = 0; r < R; r++)
                 x[r] = v_set1(a[r][k]);
             UNROLL for (int v = 0; v < V; v++)
-                UNROLL for (int g = 0; g < GATES; g++) {
+                UNROLL for (int g = 0; g < G; g++) {
                     const vf weight = v_load(w + (size_t)v * vector + (size_t)g * V_LEN);
                     UNROLL for (int r = 0; r < R; r++)
                         part[r][g][v] = v_fma(x[r], weight, part[r][g][v]);
                 }
         }
         UNROLL for (int r = 0; r < R; r++)
-            UNROLL for (int g = 0; g < GATES; g++)
-                UNROLL for (int v = 0; v < V; v++)
-                    sum[r][g][v] = v_add(sum[r][g][v], part[r][g][v]);
+            UNROLL for (int g = 0; g < G; g++)
+                UNROLL for (int v = 0; v < V; v++) {
+                    vf *const to = &sum[r][g == G - 1 ? last : g][v];
+                    *to = v_add(*to, part[r][g][v]);
+                }
     }
 }
 
-static ALWAYS_INLINE void accumulate(const int R, const int V, vf sum[][GATES][TILE_VECTORS], size_t count,
-                                     const real *const a[], const real *w, size_t vector)
+static ALWAYS_INLINE void accumulate(const int G, const int last, const int R, const int V,
+                                     vf sum[][MOST_SUMS][TILE_VECTORS], size_t count, const real *const a[],
+                                     const real *w, size_t vector)
 {
-    if (count <= SHORT_SUM)
-        add_blocks(SHORT_BLOCK, R, V, sum, count, a, w, vector);
+    if (G < 4) /* half the code */
+        add_blocks(count <= SHORT_SUM ? SHORT_BLOCK : SUM_BLOCK, G, last, R, V, sum, count, a, w, vector);
+    else if (count <= SHORT_SUM)
+        add_blocks(SHORT_BLOCK, G, last, R, V, sum, count, a, w, vector);
     else
-        add_blocks(SUM_BLOCK, R, V, sum, count, a, w, vector);
+        add_blocks(SUM_BLOCK, G, last, R, V, sum, count, a, w, vector);
 }
 
 /* Everything of a sweep at one step, typed. */
 typedef struct step {
     const real *init, *x;
-    real *h, *h_next, *c, *y, *z;
+    real *h, *h_next, *c, *reset, *y, *z;
 } step;
 
-static ALWAYS_INLINE void tile(const int R, const int V, const flstm_weights *w, const flstm_sweep *s,
+/* What becomes of the sums of one row and vector number v from `unit` on. */
+static ALWAYS_INLINE void finish(const int G, const flstm_weights *w, const flstm_sweep *s, const step *at, size_t row,
+                                 size_t unit, int v, vf sum[][TILE_VECTORS])
+{
+    const size_t u = unit + (size_t)v * V_LEN, i = row * w->padded + u;
+    const int sums = SUMS_OF(G);
+    if (at->z) {
+        real *z = at->z + (ptrdiff_t)row * s->z_row + u;
+        UNROLL for (int g = 0; g < sums; g++)
+            if (g < G || at->h)
+                v_store(z + (size_t)g * w->padded, sum[g][v]);
+        return;
+    }
+    vf all[MOST_SUMS], h;
+    UNROLL for (int g = 0; g < sums; g++)
+        all[g] = sum[g][v];
+    if (!end_step(G, w->end, all, at->h + i, at->c + i, at->reset + i, &h))
+        return;
+    v_store(at->h_next + i, h);
+    if (at->y) {
+        real *y = at->y + (ptrdiff_t)row * s->y_row + u;
+        if (u + V_LEN <= w->units)
+            v_store(y, h);
+        else
+            v_store_n(y, h, w->units - u);
+    }
+}
+
+static ALWAYS_INLINE void tile(const int G, const int R, const int V, const flstm_weights *w, const flstm_sweep *s,
                                const step *at, size_t vector, size_t first_row)
 {
-    vf sum[TILE_ROWS][GATES][TILE_VECTORS];
+    const int sums = SUMS_OF(G);
+    vf sum[TILE_ROWS][MOST_SUMS][TILE_VECTORS];
     const real *a[TILE_ROWS];
     size_t row[TILE_ROWS];
-    const size_t unit = vector * V_LEN, padded = w->padded;
+    const size_t unit = vector * V_LEN, padded = w->padded, gates = (size_t)G;
 
     UNROLL for (int r = 0; r < R; r++) {
         row[r] = s->row ? s->row[first_row + (size_t)r] : first_row + (size_t)r;
         const real *init = at->init + (ptrdiff_t)row[r] * s->init_row + unit;
-        UNROLL for (int g = 0; g < GATES; g++)
+        UNROLL for (int g = 0; g < sums; g++)
             UNROLL for (int v = 0; v < V; v++)
-                sum[r][g][v] = v_load(init + (size_t)g * padded + (size_t)v * V_LEN);
+                sum[r][g][v] = v_load((g < G ? init + (size_t)g * padded : (const real *)w->recurrent_bias + unit)
+                                      + (size_t)v * V_LEN);
     }
     if (s->x_count) {
-        const size_t stream = w->features * GATES * V_LEN;
+        const size_t stream = w->features * gates * V_LEN;
         UNROLL for (int r = 0; r < R; r++)
             a[r] = at->x + (ptrdiff_t)row[r] * s->x_row + s->x_first;
-        accumulate(R, V, sum, s->x_count, a,
-                   (const real *)w->kernel + vector * stream + s->x_first * GATES * V_LEN, stream);
+        accumulate(G, G - 1, R, V, sum, s->x_count, a,
+                   (const real *)w->kernel + vector * stream + s->x_first * gates * V_LEN, stream);
     }
     if (at->h) {
-        const size_t stream = w->units * GATES * V_LEN;
+        const size_t stream = w->units * gates * V_LEN;
+        const real *const operand = G == 1 && w->end == FLSTM_END_CANDIDATE ? at->reset : at->h;
         UNROLL for (int r = 0; r < R; r++)
-            a[r] = at->h + row[r] * padded;
-        accumulate(R, V, sum, w->units, a, (const real *)w->recurrent_kernel + vector * stream, stream);
+            a[r] = operand + row[r] * padded;
+        accumulate(G, sums - 1, R, V, sum, w->units, a, (const real *)w->recurrent_kernel + vector * stream, stream);
     }
-    UNROLL for (int r = 0; r < R; r++)
-        UNROLL for (int v = 0; v < V; v++) {
-            const size_t u = unit + (size_t)v * V_LEN;
-            if (at->z) {
-                real *z = at->z + (ptrdiff_t)row[r] * s->z_row + u;
-                UNROLL for (int g = 0; g < GATES; g++)
-                    v_store(z + (size_t)g * padded, sum[r][g][v]);
-                continue;
-            }
-            const size_t i = row[r] * padded + u;
-            vf c = v_load(at->c + i), h;
-            cell(sum[r][0][v], sum[r][1][v], sum[r][2][v], sum[r][3][v], &c, &h);
-            v_store(at->c + i, c);
-            v_store(at->h_next + i, h);
-            if (at->y) {
-                real *y = at->y + (ptrdiff_t)row[r] * s->y_row + u;
-                if (u + V_LEN <= w->units)
-                    v_store(y, h);
-                else
-                    v_store_n(y, h, w->units - u);
-            }
-        }
+    const int unrolled = G == 4 ? R : 0; /* there are many more tiles of fewer gates: a third of their code */
+    UNROLL for (int r = 0; r < unrolled; r++)
+        UNROLL for (int v = 0; v < V; v++)
+            finish(G, w, s, at, row[r], unit, v, sum[r]);
+    ROLLED for (int r = unrolled; r < R; r++)
+        ROLLED for (int v = 0; v < V; v++)
+            finish(G, w, s, at, row[r], unit, v, sum[r]);
 }
 
 /* The tile of `rows` rows and `vectors` vectors, its sizes constants to the compiler. */
-static void run_tile(size_t rows, size_t vectors, const flstm_weights *w, const flstm_sweep *s, const step *at,
-                     size_t vector, size_t first_row)
-{
-#define TILE(R, V) case (R) * 8 + (V): tile(R, V, w, s, at, vector, first_row); return
-    switch (rows * 8 + vectors) {
-    TILE(1, 1);
-    TILE(1, 2);
-    TILE(1, 3);
-    TILE(2, 1);
-    TILE(3, 1);
+typedef void run_tile(size_t rows, size_t vectors, const flstm_weights *w, const flstm_sweep *s, const step *at,
+                      size_t vector, size_t first_row);
+
+#define TILE(G, R, V)                                                                 \
+    case (R) * 8 + (V):                                                               \
+        if ((V) <= tile_vectors[(G) - 1][R] || ((R) == 1 && (V) <= tile_vectors[(G) - 1][0])) \
+            tile(G, R, V, w, s, at, vector, first_row);                               \
+        return;
+#define TILES(G, R) TILE(G, R, 1) TILE(G, R, 2) TILE(G, R, 3) TILE(G, R, 4)
 #if V_REGS == 32
-    TILE(2, 2);
-    TILE(3, 2);
-    TILE(4, 1);
-    TILE(5, 1);
-    TILE(6, 1);
+#define ROWS(G) TILES(G, 1) TILES(G, 2) TILES(G, 3) TILES(G, 4) TILES(G, 5) TILES(G, 6)
+#else
+#define ROWS(G) TILES(G, 1) TILES(G, 2) TILES(G, 3)
 #endif
+#define RUN_TILE(G)                                                                                            \
+    static void run_tile_##G(size_t rows, size_t vectors, const flstm_weights *w, const flstm_sweep *s,        \
+                             const step *at, size_t vector, size_t first_row)                                  \
+    {                                                                                                          \
+        switch (rows * 8 + vectors) {                                                                          \
+            ROWS(G)                                                                                            \
+        }                                                                                                      \
     }
-#undef TILE
-}
+RUN_TILE(1)
+RUN_TILE(2)
+RUN_TILE(3)
+RUN_TILE(4)
 
 /* `whole` cut into nearly even parts of at most `most`. */
 typedef struct parts {
@@ -170,6 +187,7 @@ static ALWAYS_INLINE size_t part(const parts *p, size_t n)
 /* How a sweep's units and rows are cut into tiles, and where it stands. */
 typedef struct progress {
     parts groups, tiles;
+    run_tile *run;
     step at;
     int backwards;
 } progress;
@@ -177,11 +195,12 @@ typedef struct progress {
 static progress begin(const flstm_sweep *s)
 {
     progress p = {.tiles = cut(s->rows, TILE_ROWS),
-                  .at = {s->init, s->x, s->h, s->h_next, s->c, s->y, s->z},
+                  .at = {s->init, s->x, s->h, s->h_next, s->c, s->reset, s->y, s->z},
                   .backwards = s->backwards};
-    const size_t most_rows = p.tiles.base + (p.tiles.longer > 0);
-    const int whole = most_rows == 1 && s->vectors <= TILE_VECTORS;
-    p.groups = cut(s->vectors, whole ? TILE_VECTORS : tile_vectors[most_rows]);
+    const size_t gates = s->weights->gates, most_rows = p.tiles.base + (p.tiles.longer > 0);
+    const unsigned char *const most = tile_vectors[gates - 1];
+    p.groups = cut(s->vectors, most[most_rows == 1 && s->vectors <= most[0] ? 0 : most_rows]);
+    p.run = gates == 4 ? run_tile_4 : gates == 3 ? run_tile_3 : gates == 2 ? run_tile_2 : run_tile_1;
     return p;
 }
 
@@ -193,7 +212,7 @@ static void run_step(const flstm_sweep *s, progress *p)
         const size_t vector = part(&p->groups, group), vectors = part(&p->groups, group + 1) - vector;
         for (size_t k = 0; k < p->tiles.count; k++) {
             const size_t row = part(&p->tiles, k);
-            run_tile(part(&p->tiles, k + 1) - row, vectors, s->weights, s, at, s->vector + vector, row);
+            p->run(part(&p->tiles, k + 1) - row, vectors, s->weights, s, at, s->vector + vector, row);
         }
     }
     if (s->meet.meeting)

@@ -64,18 +64,19 @@ const flstm_kernel *flstm_choose_kernel(flstm_dtype dtype, const char *isa, int 
 
 /* ---- packing --------------------------------------------------------------------------------- */
 
-/* source [rows, columns] -> [vectors, rows, 4, lanes]: column g * units + u is gate g of unit u. What
- * the columns do not fill stays zero, as the destination is. */
-static void pack(const flstm_plan *plan, size_t rows, size_t columns, const void *source, void *destination)
+/* source [rows, columns] -> [vectors, rows, gates, lanes]: column g * units + u is gate g of unit u, and the
+ * first gate of w is number `gate`. What the columns do not fill stays zero, as the destination is. */
+static void pack(const flstm_plan *plan, const flstm_weights *w, size_t gate, size_t rows, const void *source,
+                 const void *destination)
 {
-    const flstm_weights *w = &plan->weights;
     const size_t lanes = plan->kernel->lanes, e = plan->element;
+    const size_t columns = plan->columns;
     const char *from = source;
-    char *to = destination;
+    char *to = (char *)(uintptr_t)destination;
     for (size_t first = 0; first < w->units; first += lanes) {
         const size_t width = w->units - first < lanes ? w->units - first : lanes;
         for (size_t k = 0; k < rows; k++)
-            for (size_t g = 0; g < 4; g++, to += lanes * e) {
+            for (size_t g = gate; g < gate + w->gates; g++, to += lanes * e) {
                 const size_t column = g * w->units + first, left = column < columns ? columns - column : 0;
                 memcpy(to, from + (k * columns + (left ? column : 0)) * e, (left < width ? left : width) * e);
             }
@@ -105,48 +106,105 @@ static void *allocate(size_t bytes, size_t *granted)
     return memory;
 }
 
+/* bias [columns], of a GRU [2, columns], whose second row begins the recurrent sums: those of z and r are one
+ * with the input's. */
+static void pack_bias(const flstm_plan *plan, const flstm_weights *w, size_t gate, const char *bias)
+{
+    const size_t units = w->units, e = plan->element;
+    for (size_t g = 0; g < w->gates && (gate + g) * units < plan->columns; g++) {
+        const size_t first = (gate + g) * units, left = plan->columns - first, n = left < units ? left : units;
+        char *const to = (char *)(uintptr_t)w->bias + g * w->padded * e;
+        memcpy(to, bias + first * e, n * e);
+        if (w->end != FLSTM_END_GRU)
+            continue;
+        const char *const recurrent = bias + (plan->columns + first) * e;
+        if (g < 2)
+            flstm_combine(plan->dtype, FLSTM_SUM, n, to, recurrent, to);
+        else
+            memcpy((char *)(uintptr_t)w->recurrent_bias, recurrent, n * e);
+    }
+}
+
+/* The parts of some weights in memory from `base` on; returns their bytes. With base NULL, only that. */
+static size_t lay_out(flstm_weights *w, size_t element, int recurrent, const char *base)
+{
+    const size_t row = w->gates * w->padded * element;
+    size_t at = 0;
+#define PART(pointer, bytes)              \
+    do {                                  \
+        w->pointer = base ? base + at : NULL; \
+        at += flstm_align64(bytes);       \
+    } while (0)
+    PART(bias, row);
+    PART(recurrent_bias, w->end == FLSTM_END_GRU ? w->padded * element : 0);
+    PART(kernel, row * w->features);
+    PART(recurrent_kernel, recurrent ? row * w->units : 0);
+#undef PART
+    return at;
+}
+
+/* Which kernel does what for the plan's cell, and whether it does so for its activations. */
+static void divide(flstm_plan *plan)
+{
+    static const struct division {
+        size_t sums, gates, left; /* of a step; of the weights, of the candidate's */
+        flstm_end end;
+    } divisions[FLSTM_CELL_COUNT] = {
+        {4, 4, 0, FLSTM_END_LSTM}, {4, 3, 0, FLSTM_END_GRU}, {3, 2, 1, FLSTM_END_RESET}, {1, 1, 0, FLSTM_END_TANH}};
+    const struct division *d = &divisions[plan->cell];
+    const int relu = plan->activation == FLSTM_ACT_relu, simple = plan->cell == FLSTM_CELL_SIMPLE;
+    plan->sums = d->sums;
+    plan->gates = d->gates + d->left;
+    plan->weights.gates = d->gates;
+    plan->weights.end = simple && relu ? FLSTM_END_RELU : d->end;
+    plan->fused_cell = simple ? relu || plan->activation == FLSTM_ACT_tanh
+                              : plan->activation == FLSTM_ACT_tanh && plan->recurrent_activation == FLSTM_ACT_sigmoid;
+    plan->candidate = plan->weights;
+    plan->candidate.gates = d->left;
+    plan->candidate.end = FLSTM_END_CANDIDATE;
+}
+
 flstm_status flstm_pack_plan(flstm_plan **result, const flstm_config *config, size_t units, size_t columns,
                              const void *kernel, const void *recurrent_kernel, const void *bias)
 {
     flstm_plan plan = {.dtype = config->dtype,
                        .element = config->dtype == FLSTM_F32 ? sizeof(float) : sizeof(double),
+                       .cell = config->cell,
                        .columns = columns,
                        .activation = config->activation,
                        .recurrent_activation = config->recurrent_activation};
     plan.kernel = flstm_choose_kernel(config->dtype, config->isa, config->reproducible, &plan.isa);
     if (!plan.kernel)
         return FLSTM_ERR_ISA;
-    plan.fused_cell = config->activation == FLSTM_ACT_tanh && config->recurrent_activation == FLSTM_ACT_sigmoid;
 
-    flstm_weights *w = &plan.weights;
+    flstm_weights *const w = &plan.weights, *const parts[] = {w, &plan.candidate};
     const size_t lanes = plan.kernel->lanes;
     size_t row, kernel_bytes, recurrent_bytes;
     w->features = config->features;
     w->units = units;
     w->vectors = (units - 1) / lanes + 1;
+    w->padded = w->vectors * lanes;
+    divide(&plan);
     /* an eighth of the address range each: no sum or stride below can overflow */
     if (!multiply(w->vectors, lanes * 4 * plan.element, &row) || !multiply(row, w->features, &kernel_bytes)
         || !multiply(row, recurrent_kernel ? units : 0, &recurrent_bytes) || kernel_bytes > SIZE_MAX / 8
         || recurrent_bytes > SIZE_MAX / 8)
         return FLSTM_ERR_SIZE;
-    w->padded = w->vectors * lanes;
 
-    const size_t bias_at = flstm_align64(sizeof plan), kernel_at = bias_at + flstm_align64(row);
-    const size_t recurrent_at = kernel_at + flstm_align64(kernel_bytes);
-    char *memory = allocate(recurrent_at + recurrent_bytes, &plan.bytes);
+    size_t at = flstm_align64(sizeof plan), bytes = at;
+    for (size_t i = 0; i < 2; i++)
+        bytes += parts[i]->gates ? lay_out(parts[i], plan.element, recurrent_kernel != NULL, NULL) : 0;
+    char *const memory = allocate(bytes, &plan.bytes);
     if (!memory)
         return FLSTM_ERR_MEMORY;
-    w->bias = memory + bias_at;
-    w->kernel = memory + kernel_at;
-    w->recurrent_kernel = memory + recurrent_at;
-    for (size_t g = 0; bias && g < 4 && g * units < columns; g++) {
-        const size_t left = columns - g * units;
-        memcpy(memory + bias_at + g * w->padded * plan.element, (const char *)bias + g * units * plan.element,
-               (left < units ? left : units) * plan.element);
+    for (size_t i = 0, gate = 0; i < 2 && parts[i]->gates; gate += parts[i++]->gates) {
+        at += lay_out(parts[i], plan.element, recurrent_kernel != NULL, memory + at);
+        if (bias)
+            pack_bias(&plan, parts[i], gate, bias);
+        pack(&plan, parts[i], gate, w->features, kernel, parts[i]->kernel);
+        if (recurrent_kernel)
+            pack(&plan, parts[i], gate, units, recurrent_kernel, parts[i]->recurrent_kernel);
     }
-    pack(&plan, w->features, columns, kernel, memory + kernel_at);
-    if (recurrent_kernel)
-        pack(&plan, units, columns, recurrent_kernel, memory + recurrent_at);
     memcpy(memory, &plan, sizeof plan);
     *result = (flstm_plan *)memory;
     return FLSTM_OK;
@@ -155,7 +213,7 @@ flstm_status flstm_pack_plan(flstm_plan **result, const flstm_config *config, si
 int flstm_config_valid(const flstm_config *config)
 {
     return config && config->features > 0 && config->units > 0
-           && (config->dtype == FLSTM_F32 || config->dtype == FLSTM_F64)
+           && (config->dtype == FLSTM_F32 || config->dtype == FLSTM_F64) && (unsigned)config->cell < FLSTM_CELL_COUNT
            && (unsigned)config->activation < FLSTM_ACT_COUNT
            && (unsigned)config->recurrent_activation < FLSTM_ACT_COUNT;
 }
@@ -170,7 +228,8 @@ flstm_status flstm_plan_create(flstm_plan **result, const flstm_config *config, 
         return FLSTM_ERR_ARGUMENT;
     if (config->units > SIZE_MAX / 64)
         return FLSTM_ERR_SIZE;
-    return flstm_pack_plan(result, config, config->units, 4 * config->units, kernel, recurrent_kernel, bias);
+    const size_t gates = config->cell == FLSTM_CELL_LSTM ? 4 : config->cell == FLSTM_CELL_SIMPLE ? 1 : 3;
+    return flstm_pack_plan(result, config, config->units, gates * config->units, kernel, recurrent_kernel, bias);
 }
 
 void flstm_plan_destroy(flstm_plan *plan)

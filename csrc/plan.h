@@ -6,14 +6,17 @@
 #include "kernel.h"
 
 struct flstm_plan {
-    flstm_weights weights;
+    flstm_weights weights;   /* where a GRU resets h before the product, those of z and r */
+    flstm_weights candidate; /* and of its candidate; else of no gates */
+    flstm_cell cell;
+    size_t gates, sums; /* a unit has, whatever sweeps they are spread over */
     const flstm_kernel *kernel;
     const char *isa;
     flstm_dtype dtype;
     size_t element;  /* bytes */
-    size_t columns;  /* of the weight matrices: 4 * units, or a dense layer's outputs */
+    size_t columns;  /* of the weight matrices: gates * units, or a dense layer's outputs */
     flstm_activation activation, recurrent_activation;
-    int fused_cell;  /* tanh and sigmoid: the kernel's own cell update applies */
+    int fused_cell;  /* of these activations: the kernel's own cell update applies */
     size_t bytes;
 };
 
@@ -25,7 +28,7 @@ static inline size_t flstm_align64(size_t n)
 
 int flstm_config_valid(const flstm_config *config);
 
-/* Packs weights of `columns` columns as four gates of `units` units; recurrent_kernel may be NULL. */
+/* Packs weights of `columns` columns as the gates of `units` units; recurrent_kernel may be NULL. */
 flstm_status flstm_pack_plan(flstm_plan **result, const flstm_config *config, size_t units, size_t columns,
                              const void *kernel, const void *recurrent_kernel, const void *bias);
 
@@ -39,11 +42,27 @@ const flstm_kernel *flstm_listed_kernel(flstm_dtype dtype, size_t index);
 void flstm_elementwise_f32(flstm_activation activation, size_t rows, size_t n, const void *in, void *out);
 void flstm_elementwise_f64(flstm_activation activation, size_t rows, size_t n, const void *in, void *out);
 
-/* c = f c + i g and h = o t over n elements, for cells that the kernels do not hold. */
-void flstm_cell_state_f32(size_t n, const void *f, const void *i, const void *g, void *c);
-void flstm_cell_state_f64(size_t n, const void *f, const void *i, const void *g, void *c);
-void flstm_product_f32(size_t n, const void *o, const void *t, void *h);
-void flstm_product_f64(size_t n, const void *o, const void *t, void *h);
+/* Over n elements; out may be a or b. */
+typedef enum flstm_operation {
+    FLSTM_SUM,         /* out = a + b */
+    FLSTM_PRODUCT,     /* out = a b */
+    FLSTM_ADD_PRODUCT, /* out += a b */
+    FLSTM_MIX          /* out = a out + (1 - a) b */
+} flstm_operation;
+void flstm_combine_f32(flstm_operation operation, size_t n, const void *a, const void *b, void *out);
+void flstm_combine_f64(flstm_operation operation, size_t n, const void *a, const void *b, void *out);
+
+static inline void flstm_combine(flstm_dtype dtype, flstm_operation operation, size_t n, const void *a, const void *b,
+                                 void *out)
+{
+    (dtype == FLSTM_F32 ? flstm_combine_f32 : flstm_combine_f64)(operation, n, a, b, out);
+}
+
+/* Whether the cell has a second state. */
+static inline int flstm_has_c(const flstm_plan *plan)
+{
+    return plan->cell == FLSTM_CELL_LSTM;
+}
 
 /* Applies any activation over rows of n elements, with `kernel` for sigmoid and tanh. in may be out. */
 void flstm_apply(const flstm_kernel *kernel, flstm_dtype dtype, flstm_activation activation, size_t rows,

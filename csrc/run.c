@@ -45,8 +45,8 @@ static int run_chunks(worker *me, flstm_layer *layers, size_t turn)
 {
     const flstm_program *p = me->run->program;
     const size_t stride = me->run->schedule.stride, steps = p->calls[0].steps, chunks = (steps - 1) / stride + 1;
-    chain *ready[FLSTM_MOST_SWEEPS];
-    size_t n[FLSTM_MOST_SWEEPS], count = 0;
+    chain *ready[FLSTM_MOST_CHAINS];
+    size_t n[FLSTM_MOST_CHAINS], count = 0;
     for (size_t l = me->part.first; l < me->part.end; l++) {
         const size_t lag = p->stacked ? l : 0, chunk = turn - lag;
         if (turn >= lag && chunk < chunks) {
@@ -59,7 +59,7 @@ static int run_chunks(worker *me, flstm_layer *layers, size_t turn)
             n[count] = steps - chunk * stride < stride ? steps - chunk * stride : stride;
             ready[count++] = w;
         }
-        if (count == FLSTM_MOST_SWEEPS || (count && l + 1 == me->part.end)) {
+        if (count == FLSTM_MOST_CHAINS || (count && l + 1 == me->part.end)) {
             if (flstm_advance(count, ready, n, &me->watch))
                 return 1;
             count = 0;
@@ -143,7 +143,8 @@ static int program_valid(const flstm_program *p)
     for (size_t l = 0; l < p->layers; l++) {
         const flstm_call *call = &p->calls[l], *below = p->stacked && l > 0 ? call - 1 : NULL;
         if (!p->plans[l] || call->batch != p->calls[0].batch || call->steps != p->calls[0].steps
-            || call->batch > UINT32_MAX || p->plans[l]->kernel != p->plans[0]->kernel)
+            || call->batch > UINT32_MAX || p->plans[l]->kernel != p->plans[0]->kernel
+            || (!flstm_has_c(p->plans[l]) && (call->c0 || call->c)))
             return 0;
         if (below ? call->go_backwards || p->plans[l]->weights.features != p->plans[l - 1]->weights.units
                   : call->batch && call->steps && !call->x)

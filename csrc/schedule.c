@@ -14,7 +14,8 @@ enum {
 
 static double step_work(const flstm_plan *plan, size_t batch)
 {
-    return 4.0 * (double)batch * (double)plan->weights.padded * (double)(plan->weights.features + plan->weights.units);
+    const flstm_weights *w = &plan->weights;
+    return (double)plan->gates * (double)batch * (double)w->padded * (double)(w->features + w->units);
 }
 
 int64_t flstm_time_alone(const flstm_plan *plan, double work)
@@ -25,7 +26,8 @@ int64_t flstm_time_alone(const flstm_plan *plan, double work)
 
 size_t flstm_unit_members(const flstm_plan *plan, size_t batch, size_t threads)
 {
-    const double most = 4.0 * (double)batch * (double)plan->weights.padded * (double)plan->weights.units / MEETING_WORK;
+    const double unit = (double)plan->gates * (double)plan->weights.units;
+    const double most = unit * (double)batch * (double)plan->weights.padded / MEETING_WORK;
     const size_t worth = most < FLSTM_MOST_THREADS ? (size_t)most : FLSTM_MOST_THREADS;
     const size_t wanted = threads < worth ? threads : worth;
     const size_t members = wanted < plan->weights.vectors ? wanted : plan->weights.vectors;

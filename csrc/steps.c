@@ -1,6 +1,7 @@
-/* steps.c -- the time loop of a row block: projection in chunks, masks, cells that no kernel holds. */
+/* steps.c -- the time loop of a row block: projection in chunks, masks, several layers side by side. */
 #include <string.h>
 
+#include "cells.h"
 #include "fpenv.h"
 #include "work.h"
 
@@ -10,74 +11,66 @@ enum {
     LATENT_UNITS = 16         /* so few that a step waits for itself longer than it computes */
 };
 
-static void products(const flstm_plan *plan, size_t vector, size_t vectors, size_t rows, const char *x,
-                     ptrdiff_t x_row, char *z, ptrdiff_t z_row)
+static void products(const flstm_kernel *kernel, const flstm_weights *weights, size_t vector, size_t vectors,
+                     size_t rows, const char *x, ptrdiff_t x_row, char *z, ptrdiff_t z_row)
 {
-    for (size_t first = 0; first < plan->weights.features; first += FEATURE_BLOCK) {
-        const size_t left = plan->weights.features - first;
+    for (size_t first = 0; first < weights->features; first += FEATURE_BLOCK) {
+        const size_t left = weights->features - first;
         const flstm_sweep s = {
-            .weights = &plan->weights, .vector = vector, .vectors = vectors, .rows = rows,
-            .init = first ? z : plan->weights.bias, .init_row = first ? z_row : 0,
+            .weights = weights, .vector = vector, .vectors = vectors, .rows = rows,
+            .init = first ? z : weights->bias, .init_row = first ? z_row : 0,
             .x = x, .x_row = x_row,
             .x_first = first, .x_count = left < FEATURE_BLOCK ? left : FEATURE_BLOCK,
             .z = z, .z_row = z_row};
-        plan->kernel->sweeps(1, &s, 1);
+        kernel->sweeps(1, &s, 1);
     }
 }
 
 void flstm_products(const flstm_plan *plan, size_t rows, const char *x, ptrdiff_t x_row, char *z, ptrdiff_t z_row)
 {
-    products(plan, 0, plan->weights.vectors, rows, x, x_row, z, z_row);
+    products(plan->kernel, &plan->weights, 0, plan->weights.vectors, rows, x, x_row, z, z_row);
 }
 
 /* The input's share of the sums for `steps` steps, as one product with steps in the place of rows. */
 static void project(const chain *w, size_t steps)
 {
-    const ptrdiff_t e = (ptrdiff_t)w->plan->element, gates = 4 * (ptrdiff_t)w->plan->weights.padded;
-    for (ptrdiff_t r = 0; r < (ptrdiff_t)w->rows; r++)
-        products(w->plan, w->vector, w->vectors, steps, w->x + r * w->x_row * e, w->x_step, w->gates + r * gates * e,
-                 gates * (ptrdiff_t)w->rows);
-}
-
-/* Cell update of one row from its sums in z, for activations that the kernel does not hold. */
-static void update_row(const flstm_plan *plan, char *z, char *c, char *h)
-{
-    const size_t n = plan->weights.units, gate = plan->weights.padded * plan->element;
-    const flstm_kernel *kernel = plan->kernel;
-    const flstm_activation inner = plan->activation, outer = plan->recurrent_activation;
-    char *const i = z, *const f = z + gate, *const g = z + 2 * gate, *const o = z + 3 * gate;
-    flstm_apply(kernel, plan->dtype, outer, 1, n, i, i);
-    flstm_apply(kernel, plan->dtype, outer, 1, n, f, f);
-    flstm_apply(kernel, plan->dtype, inner, 1, n, g, g);
-    flstm_apply(kernel, plan->dtype, outer, 1, n, o, o);
-    if (plan->dtype == FLSTM_F32)
-        flstm_cell_state_f32(n, f, i, g, c);
-    else
-        flstm_cell_state_f64(n, f, i, g, c);
-    flstm_apply(kernel, plan->dtype, inner, 1, n, c, g);
-    if (plan->dtype == FLSTM_F32)
-        flstm_product_f32(n, o, g, h);
-    else
-        flstm_product_f64(n, o, g, h);
-}
-
-/* The sweep that takes a chain on from where it is. projected: gates hold the input, of which so many
- * steps are used up; -1: they do not. */
-static flstm_sweep sweep_of(const chain *w, ptrdiff_t projected)
-{
-    const flstm_weights *weights = &w->plan->weights;
-    const ptrdiff_t gates = 4 * (ptrdiff_t)weights->padded, step = gates * (ptrdiff_t)w->rows;
-    flstm_sweep s = {.weights = weights, .vector = w->vector, .vectors = w->vectors, .meet = w->meet, .rows = w->rows,
-                     .backwards = w->swapped, .h = w->h, .h_next = w->h_next, .c = w->c,
-                     .y = w->y, .y_row = w->y_row, .y_step = w->y_step};
-    if (projected >= 0) {
-        s.init = w->gates + projected * step * (ptrdiff_t)w->plan->element;
-        s.init_row = gates, s.init_step = step;
-    } else {
-        s.init = weights->bias;
-        s.x = w->x, s.x_count = weights->features, s.x_row = w->x_row, s.x_step = w->x_step;
+    const flstm_plan *plan = w->plan;
+    const ptrdiff_t e = (ptrdiff_t)plan->element, padded = (ptrdiff_t)plan->weights.padded;
+    const ptrdiff_t gates = (ptrdiff_t)plan->gates * padded, step = gates * (ptrdiff_t)w->rows;
+    for (ptrdiff_t r = 0; r < (ptrdiff_t)w->rows; r++) {
+        const char *const x = w->x + r * w->x_row * e;
+        char *const z = w->gates + r * gates * e;
+        products(plan->kernel, &plan->weights, w->vector, w->vectors, steps, x, w->x_step, z, step);
+        if (plan->candidate.gates)
+            products(plan->kernel, &plan->candidate, w->vector, w->vectors, steps, x, w->x_step,
+                     z + (ptrdiff_t)plan->weights.gates * padded * e, step);
     }
-    return s;
+}
+
+/* The sweeps, one or two, that take a chain on from where it is; returns how many. projected: gates hold the
+ * input, of which so many steps are used up; -1: they do not. */
+static size_t sweeps_of(const chain *w, ptrdiff_t projected, flstm_sweep s[2])
+{
+    const flstm_plan *plan = w->plan;
+    const ptrdiff_t gates = (ptrdiff_t)(plan->gates * plan->weights.padded), step = gates * (ptrdiff_t)w->rows;
+    s[0] = (flstm_sweep){
+        .weights = &plan->weights, .vector = w->vector, .vectors = w->vectors, .meet = w->meet, .rows = w->rows,
+        .backwards = w->swapped, .h = w->h, .h_next = w->h_next, .c = w->c, .reset = w->reset,
+        .y = w->y, .y_row = w->y_row, .y_step = w->y_step};
+    if (projected >= 0) {
+        s[0].init = w->gates + projected * step * (ptrdiff_t)plan->element;
+        s[0].init_row = gates, s[0].init_step = step;
+    } else {
+        s[0].init = plan->weights.bias;
+        s[0].x = w->x, s[0].x_count = plan->weights.features, s[0].x_row = w->x_row, s[0].x_step = w->x_step;
+    }
+    if (!plan->candidate.gates)
+        return 1;
+    s[1] = s[0];
+    s[1].weights = &plan->candidate;
+    s[1].init = projected < 0 ? plan->candidate.bias
+                              : (const char *)s[0].init + plan->weights.gates * plan->weights.padded * plan->element;
+    return 2;
 }
 
 /* The chain has its inputs and outputs `steps` later. */
@@ -92,17 +85,26 @@ static void move(chain *w, size_t steps)
         w->mask += n * w->mask_step;
 }
 
-/* One step of a cell that no kernel holds, for the sweep's rows. */
-static void foreign_step(chain *w, flstm_sweep *s)
+/* One step of a cell that no kernel holds, for the sweeps' rows. */
+static void foreign_step(chain *w, size_t count, flstm_sweep s[2])
 {
-    const size_t row = w->plan->weights.padded * w->plan->element, e = w->plan->element;
-    s->y = NULL, s->z = w->z, s->z_row = 4 * (ptrdiff_t)w->plan->weights.padded;
-    w->plan->kernel->sweeps(1, s, 1);
-    for (size_t k = 0; k < s->rows; k++) {
-        const size_t r = s->row ? s->row[k] : k;
-        update_row(w->plan, w->z + 4 * r * row, w->c + r * row, w->h_next + r * row);
-        if (w->y)
-            memcpy(w->y + (ptrdiff_t)r * w->y_row * (ptrdiff_t)e, w->h_next + r * row, w->plan->weights.units * e);
+    const flstm_plan *plan = w->plan;
+    const size_t e = plan->element, row = plan->weights.padded * e, sums = plan->sums * row;
+    char *z = w->z;
+    for (size_t i = 0; i < count; z += s[i++].weights->gates * row) {
+        s[i].z = z, s[i].z_row = (ptrdiff_t)(plan->sums * plan->weights.padded);
+        plan->kernel->sweeps(1, &s[i], 1);
+        for (size_t k = 0; k < s->rows; k++) {
+            const size_t r = s->row ? s->row[k] : k;
+            char *const h = w->h + r * row, *const h_next = w->h_next + r * row;
+            if (i + 1 < count) {
+                flstm_reset_row(plan, w->z + r * sums, h, w->reset + r * row);
+                continue;
+            }
+            flstm_update_row(plan, w->z + r * sums, w->c + r * row, h, h_next);
+            if (w->y)
+                memcpy(w->y + (ptrdiff_t)r * w->y_row * (ptrdiff_t)e, h_next, plan->weights.units * e);
+        }
     }
 }
 
@@ -140,8 +142,9 @@ static size_t hold_rows(const chain *w)
 static void run_alone(chain *w, ptrdiff_t projected, size_t steps)
 {
     if (!w->mask && w->plan->fused_cell) {
-        const flstm_sweep s = sweep_of(w, projected);
-        w->plan->kernel->sweeps(1, &s, steps);
+        flstm_sweep s[2];
+        const size_t sweeps = sweeps_of(w, projected, s);
+        w->plan->kernel->sweeps(sweeps, s, steps);
         if (steps % 2)
             flstm_swap_states(w);
         move(w, steps);
@@ -149,13 +152,16 @@ static void run_alone(chain *w, ptrdiff_t projected, size_t steps)
     }
     for (size_t t = 0; t < steps; t++) {
         const size_t count = w->mask ? hold_rows(w) : w->rows;
-        flstm_sweep s = sweep_of(w, projected < 0 ? projected : projected + (ptrdiff_t)t);
-        s.rows = count;
-        s.row = count == w->rows ? NULL : w->active;
+        flstm_sweep s[2];
+        const size_t sweeps = sweeps_of(w, projected < 0 ? projected : projected + (ptrdiff_t)t, s);
+        for (size_t i = 0; i < sweeps; i++) {
+            s[i].rows = count;
+            s[i].row = count == w->rows ? NULL : w->active;
+        }
         if (count && w->plan->fused_cell)
-            w->plan->kernel->sweeps(1, &s, 1);
+            w->plan->kernel->sweeps(sweeps, s, 1);
         else if (count)
-            foreign_step(w, &s);
+            foreign_step(w, sweeps, s);
         if (count)
             flstm_swap_states(w);
         else if (w->meet.meeting) /* which the sweep would have done: others may read what is put out */
@@ -167,10 +173,11 @@ static void run_alone(chain *w, ptrdiff_t projected, size_t steps)
 /* `steps` steps of several chains that no mask or foreign cell stops, side by side. */
 static void run_together(size_t count, chain *const w[], const ptrdiff_t projected[], size_t steps)
 {
-    flstm_sweep s[FLSTM_MOST_SWEEPS] = {sweep_of(w[0], projected[0])};
+    flstm_sweep s[FLSTM_MOST_SWEEPS];
+    size_t sweeps = sweeps_of(w[0], projected[0], s);
     for (size_t i = 1; i < count; i++)
-        s[i] = sweep_of(w[i], projected[i]);
-    w[0]->plan->kernel->sweeps(count, s, steps);
+        sweeps += sweeps_of(w[i], projected[i], s + sweeps);
+    w[0]->plan->kernel->sweeps(sweeps, s, steps);
     for (size_t i = 0; i < count; i++) {
         if (steps % 2)
             flstm_swap_states(w[i]);
@@ -187,7 +194,7 @@ static int waits(const chain *w)
 
 size_t flstm_step_work(const chain *w)
 {
-    return w->rows * 4 * w->vectors * w->plan->kernel->lanes * (w->plan->weights.features + w->plan->weights.units);
+    return w->rows * w->plan->gates * w->vectors * w->plan->kernel->lanes * (w->plan->weights.features + w->plan->weights.units);
 }
 
 int flstm_stopped(watch *watch, size_t work)
@@ -209,7 +216,7 @@ int flstm_stopped(watch *watch, size_t work)
 
 int flstm_advance(size_t count, chain *const w[], const size_t n[], watch *watch)
 {
-    ptrdiff_t projected[FLSTM_MOST_SWEEPS];
+    ptrdiff_t projected[FLSTM_MOST_CHAINS];
     size_t together = count > 1 ? n[0] : 0, work = 0;
     for (size_t i = 0; i < count; i++) {
         projected[i] = w[i]->chunk && n[i] > 1 ? 0 : -1;

@@ -36,7 +36,8 @@ void flstm_stream_set(const flstm_plan *plan, void *stream, size_t batch, const 
     *(uint32_t *)stream = 0;
     const chain w = open_stream(plan, batch, stream);
     flstm_fill_rows(plan, batch, h0, w.h);
-    flstm_fill_rows(plan, batch, c0, w.c);
+    if (flstm_has_c(plan))
+        flstm_fill_rows(plan, batch, c0, w.c);
 }
 
 void flstm_stream_get(const flstm_plan *plan, const void *stream, size_t batch, void *h, void *c)
@@ -44,7 +45,7 @@ void flstm_stream_get(const flstm_plan *plan, const void *stream, size_t batch, 
     const chain w = open_stream(plan, batch, stream);
     if (h)
         flstm_read_rows(plan, batch, w.h, h);
-    if (c)
+    if (c && flstm_has_c(plan))
         flstm_read_rows(plan, batch, w.c, c);
 }
 

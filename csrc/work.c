@@ -15,7 +15,7 @@ size_t flstm_chunk(const flstm_plan *plan, size_t rows, size_t steps)
 {
     if (steps <= 1 || rows == 0 || rows >= plan->kernel->tile_rows || plan->weights.features <= FOLDED_FEATURES)
         return 0;
-    size_t chunk = CHUNK_BYTES / (rows * 4 * plan->weights.padded * plan->element);
+    size_t chunk = CHUNK_BYTES / (rows * plan->gates * plan->weights.padded * plan->element);
     chunk = chunk < CHUNK_STEPS ? CHUNK_STEPS : chunk;
     const size_t chunks = (steps - 1) / chunk + 1;
     return (steps - 1) / chunks + 1; /* even: a short last chunk reads the kernel for few steps */
@@ -34,6 +34,7 @@ size_t flstm_row_block(const flstm_plan *plan, size_t batch)
 size_t flstm_lay_out(chain *w, size_t members, size_t member, char *base)
 {
     const size_t rows = w->rows, row = w->plan->weights.padded * w->plan->element;
+    const int between = w->plan->candidate.gates > 0;
     size_t at = 0;
 #define PART(pointer, type, bytes, own)                                             \
     do {                                                                            \
@@ -44,9 +45,10 @@ size_t flstm_lay_out(chain *w, size_t members, size_t member, char *base)
     } while (0)
     PART(h, char, rows * row, 0);
     PART(h_next, char, rows * row, 0);
-    PART(c, char, rows * row, 0);
-    PART(gates, char, w->chunk * rows * 4 * row, 0);
-    PART(z, char, w->plan->fused_cell ? 0 : rows * 4 * row, 0);
+    PART(c, char, flstm_has_c(w->plan) || between ? rows * row : 0, 0);
+    PART(reset, char, between ? rows * row : 0, 0);
+    PART(gates, char, w->chunk * rows * w->plan->gates * row, 0);
+    PART(z, char, w->plan->fused_cell ? 0 : rows * w->plan->sums * row, 0);
     PART(active, uint32_t, rows * sizeof(uint32_t), 1);
     PART(seen, uint8_t, rows, 1);
 #undef PART

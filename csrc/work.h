@@ -6,7 +6,7 @@
 
 /* A layer's run over a block of rows: what it reads and writes, its part of a workspace, how far it is.
  * Threads that share the units each have one of their own over the same memory. All rows of a workspace
- * are `padded` elements, gates 4 * padded. */
+ * are `padded` elements. */
 typedef struct chain {
     const flstm_plan *plan;
     const flstm_call *call; /* NULL in a stream: no mask */
@@ -20,10 +20,12 @@ typedef struct chain {
     const uint8_t *mask; /* or NULL */
     ptrdiff_t mask_row, mask_step;
     size_t chunk;     /* steps of gates; 0 where the step itself takes the input in */
-    char *h, *h_next, *c;
+    char *h, *h_next;
+    char *c;          /* where the cell has none, z between the sweeps of a step */
+    char *reset;      /* and r h */
     int swapped;      /* h and h_next have changed places: the step is an odd one */
-    char *gates;      /* [chunk, rows, 4, padded]: the input's share of the sums */
-    char *z;          /* [rows, 4, padded]: whole sums, where the cell is not the kernel's */
+    char *gates;      /* [chunk, rows, gates, padded]: the input's share of the sums */
+    char *z;          /* [rows, sums, padded]: whole sums, where the cell is not the kernel's */
     uint32_t *active; /* rows that the mask lets run at this step */
     uint8_t *seen;    /* rows that ran at some step of this call */
 } chain;
@@ -59,7 +61,7 @@ void flstm_swap_states(chain *w);
 void flstm_fill_rows(const flstm_plan *plan, size_t rows, const char *from, char *to);
 void flstm_read_rows(const flstm_plan *plan, size_t rows, const char *from, char *to);
 
-/* z[r] = bias + x[r] W for all rows, gates side by side; strides in elements. */
+/* z[r] = bias + x[r] W for all rows, a dense layer's four gates side by side; strides in elements. */
 void flstm_products(const flstm_plan *plan, size_t rows, const char *x, ptrdiff_t x_row, char *z, ptrdiff_t z_row);
 
 /* Multiply-adds of a chain's step, on this thread. */

@@ -9,16 +9,21 @@ __version__ = _version("fastlstm")
 from fastlstm import layers
 from fastlstm.config import show_config
 from fastlstm.errors import FastLSTMError, ModelFileError, UnsupportedLayerError
+from fastlstm.functional import Functional, Input
 from fastlstm.layers import LSTM, LSTMCell
 from fastlstm.loading import load_model
-from fastlstm.model import Sequential
+from fastlstm.model import Model
+from fastlstm.sequential import Sequential
 from fastlstm.stream import Stream
 from fastlstm.threads import get_num_threads, set_num_threads
 
 __all__ = [
     "LSTM",
     "FastLSTMError",
+    "Functional",
+    "Input",
     "LSTMCell",
+    "Model",
     "ModelFileError",
     "Sequential",
     "Stream",

@@ -16,6 +16,11 @@ cdef extern from "fastlstm.h" nogil:
         FLSTM_F32
         FLSTM_F64
     ctypedef int flstm_activation
+    ctypedef enum flstm_cell:
+        FLSTM_CELL_LSTM
+        FLSTM_CELL_GRU
+        FLSTM_CELL_GRU_BEFORE
+        FLSTM_CELL_SIMPLE
     ctypedef struct flstm_plan:
         pass
     ctypedef struct flstm_config:
@@ -26,6 +31,7 @@ cdef extern from "fastlstm.h" nogil:
         flstm_activation recurrent_activation
         const char *isa
         int reproducible
+        flstm_cell cell
     ctypedef struct flstm_call:
         size_t batch
         size_t steps

@@ -114,8 +114,17 @@ cdef void *data_or_null(cnp.ndarray a) noexcept:
     return NULL if a is None else cnp.PyArray_DATA(a)
 
 
+# What a step can compute: its number in the library, gates of a unit, rows of the bias, states.
+cdef dict CELLS = {
+    "lstm": (FLSTM_CELL_LSTM, 4, 1, 2),
+    "gru": (FLSTM_CELL_GRU, 3, 2, 1),
+    "gru_before": (FLSTM_CELL_GRU_BEFORE, 3, 1, 1),
+    "simple": (FLSTM_CELL_SIMPLE, 1, 1, 1),
+}
+
+
 cdef class Plan:
-    """Packed weights and the kernel chosen for them; immutable, usable from any thread.
+    """Packed weights of a cell and the kernel chosen for them; immutable, usable from any thread.
 
     Arrays given to its methods have the plan's dtype and are checked by the caller: the layers.
     """
@@ -124,15 +133,18 @@ cdef class Plan:
     cdef void *spare  # the last call's workspace, kept for the next one
     cdef size_t spare_size
     cdef readonly size_t features, units
+    cdef readonly int states  # of the cell
     cdef readonly object dtype
     cdef int typenum
-    cdef size_t element
+    cdef size_t element, gates
     cdef size_t threads  # that a call may use; 0: the default
 
     def __cinit__(self, cnp.ndarray kernel not None, cnp.ndarray recurrent_kernel not None, cnp.ndarray bias,
-                  int activation, int recurrent_activation, isa, bint reproducible, size_t threads=0):
+                  int activation, int recurrent_activation, isa, bint reproducible, size_t threads=0,
+                  str cell not None="lstm"):
         cdef flstm_config config
         cdef bytes name = None if isa is None else isa.encode()
+        config.cell, self.gates, bias_rows, self.states = CELLS[cell]
         config.dtype = dtype_of(kernel)
         config.features = kernel.shape[0]
         config.units = recurrent_kernel.shape[0]
@@ -145,9 +157,9 @@ cdef class Plan:
         self.features, self.units, self.dtype = config.features, config.units, kernel.dtype
         self.typenum = cnp.PyArray_TYPE(kernel)
         self.element, self.threads = kernel.itemsize, threads
-        for array, rows in ((kernel, self.features), (recurrent_kernel, self.units), (bias, 1)):
+        for array, rows in ((kernel, self.features), (recurrent_kernel, self.units), (bias, bias_rows)):
             if array is not None and (not cnp.PyArray_ISCARRAY_RO(array) or array.dtype != self.dtype
-                                      or array.size != rows * 4 * self.units):
+                                      or array.size != rows * self.gates * self.units):
                 raise FastLSTMError("Plan: weights must be contiguous, native, of one dtype and of matching sizes")
         cdef const void *k = cnp.PyArray_DATA(kernel)
         cdef const void *r = cnp.PyArray_DATA(recurrent_kernel)
@@ -176,8 +188,8 @@ cdef Plan fill_call(flstm_call *call, tuple job):
     """A layer's job as the library's call; returns its plan. A layer's x is None where the one below gives it.
 
     job: plan, x (B,T,I), h0, c0, y (B,T,U), last, h, c, mask (B,T) uint8, go_backwards,
-    zero_output_for_mask; what has no shape here is (B,U), and may be None as y and mask may. x and y may
-    have any strides on their first two axes.
+    zero_output_for_mask; what has no shape here is (B,U), and may be None as y and mask may; c0 and c are
+    None where the cell has no c. x and y may have any strides on their first two axes.
     """
     cdef Plan plan
     cdef cnp.ndarray x, h0, c0, y, last, h, c, mask
@@ -345,7 +357,7 @@ cdef class DensePlan:
         config.dtype = dtype_of(kernel)
         config.features, config.units = kernel.shape[0], kernel.shape[1]
         config.activation = config.recurrent_activation = activation
-        config.isa, config.reproducible = name, False
+        config.isa, config.reproducible, config.cell = name, False, FLSTM_CELL_LSTM
         self.features, self.units, self.dtype = config.features, config.units, kernel.dtype
         self.typenum, self.element = cnp.PyArray_TYPE(kernel), kernel.itemsize
         for array, size in ((kernel, self.features * self.units), (bias, self.units)):

@@ -36,14 +36,14 @@ cdef class StreamCore:
             raise FastLSTMError(IN_USE)
         return 0
 
-    def _get(self, cnp.ndarray h not None, cnp.ndarray c not None):
-        """Copy the state into h and c, (B,U)."""
+    def _get(self, cnp.ndarray h not None, cnp.ndarray c=None):
+        """Copy the state into h and, where the cell has one, c, (B,U)."""
         self.claim()
         flstm_stream_get(self.plan.plan, aligned(self.memory), self.batch_size,
-                         cnp.PyArray_DATA(h), cnp.PyArray_DATA(c))
+                         cnp.PyArray_DATA(h), data_or_null(c))
 
-    def _set(self, cnp.ndarray h, cnp.ndarray c):
-        """Set the state from h and c, (B,U); None is zeros."""
+    def _set(self, cnp.ndarray h, cnp.ndarray c=None):
+        """Set the state from h and, where the cell has one, c, (B,U); None is zeros."""
         self.claim()
         flstm_stream_set(self.plan.plan, aligned(self.memory), self.batch_size, data_or_null(h), data_or_null(c))
 
@@ -119,7 +119,7 @@ cdef class StreamCore:
     cdef int _advance(self, size_t steps, const void *x, size_t x_batch, void *y, size_t y_batch) except -1:
         cdef Plan plan = self.plan
         cdef void *memory = aligned(self.memory)
-        cdef double work = <double>self.batch_size * steps * 4 * plan.units * (plan.features + plan.units)
+        cdef double work = <double>self.batch_size * steps * plan.gates * plan.units * (plan.features + plan.units)
         cdef size_t done = 0, n, most, threads = plan.threads or default_threads
         cdef flstm_status status = FLSTM_OK
         self.claim()
@@ -141,8 +141,7 @@ cdef class StreamCore:
                 status = FLSTM_ERR_INTERRUPTED
         self.busy = False
         if status == FLSTM_ERR_INTERRUPTED:  # as if the block had never begun
-            flstm_stream_set(plan.plan, memory, self.batch_size,
-                             data_or_null(before[0]), data_or_null(before[1]))
+            self._set(*before)
         return check(status)
 
     def _coerce(self, x, int axes):
@@ -202,7 +201,7 @@ cdef class ChainCore:
                 link.features, link.units, link.threads = plan.features, plan.units, plan.threads
                 element = plan.element
                 self.dtype, self.typenum = plan.dtype, plan.typenum
-                self.work += 4.0 * batch_size * plan.units * (plan.features + plan.units)
+                self.work += <double>batch_size * plan.gates * plan.units * (plan.features + plan.units)
             else:
                 dense = part
                 link.dense, link.features, link.units = dense.dense, dense.features, dense.units

@@ -21,13 +21,14 @@ class Row(NamedTuple):
     label: str
     shape: Any
     params: int | None
-    itemsize: int
-    trainable: bool
+    weights: list[tuple[int, int, bool]]  # of each array its scalars, bytes of one, whether training changes it
+    connected: str | None = None  # what it reads, where the model is no plain sequence
 
-    def cells(self) -> tuple[str, str, str]:
-        """The texts of its three columns."""
+    def cells(self) -> tuple[str, ...]:
+        """The texts of its columns."""
         shape = "?" if self.shape is None else str(self.shape)
-        return self.label, shape, "0 (unbuilt)" if self.params is None else f"{self.params:,}"
+        cells = self.label, shape, "0 (unbuilt)" if self.params is None else f"{self.params:,}"
+        return cells if self.connected is None else (*cells, self.connected)
 
 
 def summary(name: str, rows: Sequence[Row], line_length: int | None) -> str:
@@ -36,23 +37,26 @@ def summary(name: str, rows: Sequence[Row], line_length: int | None) -> str:
     Parameters
     ----------
     line_length : int, optional
-        Width of the table; by default 88, or the terminal's less 4 where that is narrower.
+        Width of the table; by default 88 (108 with connections), or the terminal's less 4 where that is narrower.
     """
-    length = line_length or min(88, shutil.get_terminal_size().columns - 4)
-    text = f'Model: "{name}"\n' + _table([row.cells() for row in rows], length)
+    connected = any(row.connected is not None for row in rows)
+    length = line_length or min(108 if connected else 88, shutil.get_terminal_size().columns - 4)
+    text = f'Model: "{name}"\n' + _table([row.cells() for row in rows], length, connected)
+    weights = [w for row in rows for w in row.weights]
     for kind, trainable in (("Total", (True, False)), ("Trainable", (True,)), ("Non-trainable", (False,))):
-        counted = [(row.params or 0, row.itemsize) for row in rows if row.trainable in trainable]
+        counted = [(size, itemsize) for size, itemsize, trains in weights if trains in trainable]
         count, size = sum(n for n, _ in counted), sum(n * itemsize for n, itemsize in counted)
         text += f" {kind} params: {count:,} ({readable_size(size)})\n"
     return text
 
 
-def _table(rows: Sequence[Sequence[str]], length: int) -> str:
-    edges = [int(part * length) for part in (0, 0.45, 0.80, 1.0)]
-    # Frame and margins take ten characters in all: three, four and three off the columns.
+def _table(rows: Sequence[Sequence[str]], length: int, connected: bool) -> str:
+    parts = (0, 0.3, 0.56, 0.74, 1.0) if connected else (0, 0.45, 0.80, 1.0)
+    edges = [int(part * length) for part in parts]
+    # Frame and margins: three off each column, and one more off the second.
     widths = [b - a - 3 - (i == 1) for i, (a, b) in enumerate(itertools.pairwise(edges))]
     if min(widths) < 4:
-        raise FastLSTMError(f"summary: line_length is {length}; expected 40 or more")
+        raise FastLSTMError(f"summary: line_length is {length}; expected {60 if connected else 40} or more")
 
     def rule(left: str, line: str, cross: str, right: str) -> str:
         return left + cross.join(line * (width + 2) for width in widths) + right
@@ -60,12 +64,13 @@ def _table(rows: Sequence[Sequence[str]], length: int) -> str:
     def row(cells: Sequence[str], bar: str) -> list[str]:
         columns = [_wrapped(cell, width) for cell, width in zip(cells, widths, strict=True)]
         lines = []
-        for first, second, third in itertools.zip_longest(*columns, fillvalue=""):
-            texts = (first.ljust(widths[0]), second.ljust(widths[1]), third.rjust(widths[2]))
-            lines.append(f"{bar} " + f" {bar} ".join(texts) + f" {bar}")
+        for texts in itertools.zip_longest(*columns, fillvalue=""):
+            aligned = [t.rjust(w) if i == 2 else t.ljust(w) for i, (t, w) in enumerate(zip(texts, widths, strict=True))]
+            lines.append(f"{bar} " + f" {bar} ".join(aligned) + f" {bar}")
         return lines
 
-    lines = [rule("┏", "━", "┳", "┓"), *row(("Layer (type)", "Output Shape", "Param #"), "┃")]
+    header = ("Layer (type)", "Output Shape", "Param #", "Connected to")[: len(widths)]
+    lines = [rule("┏", "━", "┳", "┓"), *row(header, "┃")]
     between = [rule("┡", "━", "╇", "┩")]
     for cells in rows:
         lines += between + row(cells, "│")
@@ -107,8 +112,8 @@ class Progress:
 
     Parameters
     ----------
-    total : int
-        Number of steps.
+    total : int or None
+        Number of steps; None where nobody knows.
     verbose : {"auto", 0, 1, 2}
         1 and ``"auto"`` show a bar if there are two steps or more and a terminal to show it on; 2
         writes one line at the end.
@@ -117,26 +122,39 @@ class Progress:
     _WIDTH = 30
     _EVERY = 0.1  # seconds
 
-    def __init__(self, total: int, verbose: str | int) -> None:
+    def __init__(self, total: int | None, verbose: str | int) -> None:
         self.total = total
-        self._bar = verbose in ("auto", 1) and total > 1 and sys.stderr is not None and sys.stderr.isatty()
+        shown = sys.stderr is not None and sys.stderr.isatty()
+        self._bar = verbose in ("auto", 1) and total != 1 and shown
         self._line = verbose == 2 and sys.stderr is not None
         self._start = self._shown = time.monotonic()
 
     def step(self, done: int) -> None:
         """Say that ``done`` steps are finished."""
         now = time.monotonic()
-        spent, last = now - self._start, done == self.total
-        if self._line and last:
-            print(f"{done}/{done} - {spent:.0f}s - {1e3 * spent / done:.3g}ms/step", file=sys.stderr)
-        elif self._bar and (last or now - self._shown >= self._EVERY):
+        if done == self.total:
+            self.end(done)
+        elif self._bar and now - self._shown >= self._EVERY:
             self._shown = now
-            full = self._WIDTH * done // self.total
-            note = f"{spent:.0f}s" if last else f"{spent / done * (self.total - done):.0f}s left"
-            bar = "=" * full + "." * (self._WIDTH - full)
-            print(
-                f"\r{done}/{self.total} [{bar}] {note:<10}",
-                end="\n" if last else "",
-                file=sys.stderr,
-                flush=True,
-            )
+            spent = now - self._start
+            if self.total is None:
+                self._write(f"{done} steps, {spent:.0f}s")
+            else:
+                self._write(f"{self._drawn(done)} {spent / done * (self.total - done):.0f}s left")
+
+    def end(self, done: int) -> None:
+        """Say that there are no more steps, which an unknown total does not tell."""
+        spent = time.monotonic() - self._start
+        if self._line and done:
+            print(f"{done}/{done} - {spent:.0f}s - {1e3 * spent / done:.3g}ms/step", file=sys.stderr)
+        elif self._bar:
+            self.total = done
+            self._write(f"{self._drawn(done)} {spent:.0f}s", end="\n")
+
+    def _drawn(self, done: int) -> str:
+        full = self._WIDTH * done // max(1, self.total or 1)
+        return f"{done}/{self.total} [{'=' * full}{'.' * (self._WIDTH - full)}]"
+
+    @staticmethod
+    def _write(text: str, end: str = "") -> None:
+        print(f"\r{text:<60}".rstrip(" ") if end else f"\r{text:<60}", end=end, file=sys.stderr, flush=True)

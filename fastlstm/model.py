@@ -1,32 +1,33 @@
-"""A linear stack of layers run as a model: Sequential."""
+"""What all models share: running, prediction in batches, the summary, saving."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from fastlstm.base_model import BaseModel, has_several
+from fastlstm import console, saving
 from fastlstm.errors import FastLSTMError
-from fastlstm.layers.base import Array, Layer, Shape, auto_name
+from fastlstm.layers.base import Layer, auto_name, snake_case
 from fastlstm.layers.core import InputLayer, positive
-from fastlstm.layers.serialization import layer_from_config, layer_to_config
-from fastlstm.layers.stack import run_stack, stacks_of
+from fastlstm.layers.graph import tensors_in
 from fastlstm.model_stream import ModelStream
+from fastlstm.prediction import predict
+from fastlstm.program import Program, Slot
+from fastlstm.structure import leaves_like, map_structure, unflatten, unwrapped
 
-_building = threading.RLock()  # one for all models: a model then holds nothing that cannot be copied
 
+class Model(Layer):
+    """A model over layers. Arguments and methods are those of ``keras.Model``.
 
-class Sequential(BaseModel):
-    """Layers that run one after the other. Arguments and methods are those of ``keras.Sequential``.
+    ``Model(inputs, outputs)`` makes a :class:`Functional` model from tensors.
 
     Parameters
     ----------
-    layers : iterable of Layer, optional
-        An InputLayer in front lets the model build at once; without one it builds at its first call.
+    inputs, outputs : Tensor, or a list, tuple or dict of them
+        What ``Input`` gave, and what layers made of it.
     trainable : bool
         Kept for ``get_config`` and ``summary``.
     name : str, optional
@@ -36,111 +37,267 @@ class Sequential(BaseModel):
     One model may be called from any number of threads at once, unless a layer is stateful.
     """
 
-    def __init__(
-        self, layers: Iterable[Layer] | None = None, trainable: bool = True, name: str | None = None
-    ) -> None:
-        self.name = auto_name("Sequential") if name is None else name
-        self.trainable = trainable
-        self.built = False
-        self._layers: list[Layer] = []
-        self._shapes: list[Any] = []  # of each layer's output, in step with _layers once built
-        self._stacks: list[list[Layer]] = []  # the layers by what runs in one call
-        self._fitting: Shape | None = None  # the sample shape of the last input that was checked
-        for layer in layers or ():
-            self._append(layer)
-        self._build_if_told()
+    holds_layers = True
+    module = "keras"
+    _program: Program | None
 
-    # -- building -------------------------------------------------------------------------------
+    def __new__(cls, *args: Any, **kwargs: Any) -> Model:
+        if cls is Model:
+            from fastlstm.functional import Functional  # here, since it is a Model itself
 
-    def add(self, layer: Layer) -> None:
-        """Put a layer on top of the stack."""
-        with _building:
-            self._append(layer)
-            self._build_if_told()
+            cls = Functional
+        return super().__new__(cls)
 
-    def _append(self, layer: Layer) -> None:
-        who = self._who
-        if not isinstance(layer, Layer):
-            raise FastLSTMError(f"{who}: got {layer!r}; expected a fastlstm layer")
-        if any(layer.name == other.name for other in self._layers):
-            raise FastLSTMError(f"{who} has a layer named {layer.name!r} already; give each its own name")
-        if isinstance(layer, InputLayer) and self._layers:
-            raise FastLSTMError(f"{who}: an InputLayer can only come first")
-        if not self._layers and layer.sample_shape is not None:
-            self._layers.append(InputLayer(shape=layer.sample_shape, dtype=layer.dtype))
-        self._layers.append(layer)
-        self.built = False
+    def __init__(self, trainable: bool = True, name: str | None = None) -> None:
+        super().__init__(trainable=trainable, name=auto_name(type(self).__name__) if name is None else name)
+        self._program = None
+        #: Version of the Keras that wrote the file the model was loaded from, if it was.
+        self.written_by: str | None = None
+        self._fitting: Any = None  # the shapes of the last inputs that were checked
 
-    def _build_if_told(self) -> None:
-        if len(self._layers) > 1 and isinstance(self._layers[0], InputLayer):
-            self.build()
+    # -- what it is made of -------------------------------------------------------------------------
 
-    def build(self, input_shape: Sequence[int | None] | None = None) -> None:
-        """Create the weights of all layers that have none.
-
-        Parameters
-        ----------
-        input_shape : tuple of int or None, optional
-            With the batch axis, for example ``(None, 10, 3)``. Needed unless an InputLayer tells.
-        """
-        who = self._who
-        with _building:
-            layers = list(self._layers)
-            if not layers:
-                raise FastLSTMError(f"{who} has no layers; call add(layer) first")
-            first = layers[0]
-            if not isinstance(first, InputLayer):
-                if input_shape is None:
-                    raise FastLSTMError(f"{who}: build needs an input_shape, or an InputLayer in front")
-                first = InputLayer(batch_shape=input_shape, dtype=first.dtype)
-                layers.insert(0, first)
-            elif input_shape is not None and tuple(input_shape) != first.batch_shape:
-                raise FastLSTMError(
-                    f"{who}: build got {tuple(input_shape)}; its InputLayer says {first.batch_shape}"
-                )
-            shapes: list[Any] = [first.batch_shape]
-            for layer in layers[1:]:
-                shape = shapes[-1]
-                if has_several(shape):
-                    raise FastLSTMError(f"{who}: only the last layer may have several outputs")
-                if not layer.built:
-                    layer.build(shape)
-                elif not _fits(layer, shape):
-                    raise FastLSTMError(f"{who}: {layer.name!r} has weights for other inputs than {shape}")
-                shapes.append(layer.compute_output_shape(shape))
-            self._layers, self._shapes, self._fitting = layers, shapes, None
-            self._stacks = stacks_of(layers[1:])
-            self._dtype = np.dtype(first.dtype)
-            self.built = True
+    @property
+    def program(self) -> Program:
+        """The calls that the model consists of."""
+        if self._program is None:
+            raise FastLSTMError(f"{self.who} is not built; call build(input_shape) first")
+        return self._program
 
     @property
     def layers(self) -> list[Layer]:
-        """The layers, without the InputLayer."""
-        return (
-            self._layers[1:] if self._layers and isinstance(self._layers[0], InputLayer) else self._layers[:]
-        )
+        """The layers in Keras's order."""
+        raise NotImplementedError
 
-    # -- running --------------------------------------------------------------------------------
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """The layer of this name, or at this place in ``layers``."""
+        layers = self.layers
+        if index is not None and -len(layers) <= index < len(layers):
+            return layers[index]
+        for layer in layers:
+            if name is not None and layer.name == name:
+                return layer
+        names = ", ".join(layer.name for layer in layers)
+        raise FastLSTMError(f"{self.who}: no layer {name if index is None else index!r}; it has {names}")
 
-    def __call__(self, inputs: ArrayLike, mask: ArrayLike | None = None, training: bool = False) -> Any:
-        """Run the model on one batch.
+    def sublayers(self) -> dict[str, Layer]:
+        found: dict[str, Layer] = {}
+        seen: dict[str, int] = {}
+        for layer in self.layers:
+            kind = snake_case(layer.class_name)
+            number = seen[kind] = seen.get(kind, -1) + 1
+            found[f"layers/{kind}_{number}" if number else f"layers/{kind}"] = layer
+        return found
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the flat inputs."""
+        return [layer.name for layer in self.program.entries]
+
+    @property
+    def input_shape(self) -> Any:
+        """Shape of the input, with None for sizes that may vary; a nest of shapes for several."""
+        return self._shape_of("inputs")
+
+    @property
+    def output_shape(self) -> Any:
+        """Shape of the output; a nest of shapes where there are several."""
+        return self._shape_of("outputs")
+
+    def _shape_of(self, end: str) -> Any:
+        if self._program is None:
+            raise AttributeError(f"{self.who} has no shapes yet: it is not built")
+        structure = getattr(self._program, end)
+        if isinstance(structure, list) and len(structure) == 1:
+            (structure,) = structure
+        shapes = self._program.shapes
+        found = map_structure(lambda slot: shapes[slot.number], structure)
+        return list(found) if isinstance(structure, tuple) else found
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], fill: bool = True) -> Model:
+        """A model from :meth:`get_config`'s result, ours or Keras's; with new weights, or none yet."""
+        raise NotImplementedError
+
+    # -- as a layer ---------------------------------------------------------------------------------
+
+    def weight_shapes(self, input_shape: Any) -> dict[str, tuple[int, ...]]:
+        return {}
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return unwrapped(self.program.output_shapes(input_shape))
+
+    def check_input_shape(self, input_shape: Any) -> None:
+        self.program.output_shapes(input_shape)
+
+    def call(self, inputs: Any, *, mask: Any = None) -> Any:
+        return self.call_masked((inputs,), {}, mask, mask)[0]
+
+    def call_masked(self, args: tuple[Any, ...], kwargs: dict[str, Any], mask: Any, previous: Any) -> tuple[Any, Any]:
+        # as in Keras, the masks that travel on are those of the layers inside
+        y, masks = self.program.run(self._fitted(args[0]), mask)
+        return unwrapped(y), unwrapped(masks)
+
+    def __call__(self, inputs: Any, mask: Any = None, training: bool = False) -> Any:  # type: ignore[override]
+        """Run the model on one batch, or draw it into a graph where tensors of one are given.
 
         Parameters
         ----------
-        inputs : array_like
+        inputs : array_like, or a list or dict of them
             Shape ``input_shape``.
-        mask : array_like of bool, optional
-            Which steps the first layer is to use.
+        mask : array_like of bool, or a list of them, optional
+            Which steps the first layers are to use.
         training : bool
             Only False: fastlstm does not train.
 
         Returns
         -------
-        ndarray, or a list of them where the last layer has several outputs
+        ndarray, or a nest of them as the model's outputs are one
         """
         if training:
-            raise FastLSTMError(f"{self._who}: fastlstm runs trained models; training must be False")
-        return self._run(self._fitted(inputs), None if mask is None else np.asarray(mask, dtype=bool))
+            raise FastLSTMError(f"{self.who}: fastlstm runs trained models; training must be False")
+        if tensors_in(inputs):
+            outputs = self.connect((inputs,), {} if mask is None else {"mask": mask})
+            self.fill()
+            return outputs
+        if mask is not None:
+            mask = map_structure(lambda m: None if m is None else np.asarray(m, bool), _one_or_more(mask))
+        program = self.program_for(inputs)
+        y, _ = program.run(self._fitted(inputs), mask)
+        return unwrapped(y)
+
+    # -- inputs -------------------------------------------------------------------------------------
+
+    def program_for(self, inputs: Any, batch_size: int | None = None) -> Program:
+        """The program, built for inputs like these where it was not yet."""
+        return self.program
+
+    def _fitted(self, inputs: Any) -> Any:
+        """The inputs as the nest of arrays that the program reads, of shapes and types that fit."""
+        program = self.program
+        arrays = self.flat_inputs(inputs)
+        arrays = [self._cast(x, layer) for x, layer in zip(arrays, program.entries, strict=True)]
+        if isinstance(program.inputs, Slot):
+            return arrays[0]
+        return unflatten(program.inputs, arrays)
+
+    def flat_inputs(self, inputs: Any) -> list[Any]:
+        """The inputs as arrays in flat order, of shapes that the weights fit; dtypes as they came.
+
+        Raises
+        ------
+        FastLSTMError
+            Another structure, no numbers, or a shape that does not fit.
+        """
+        program, layers = self.program, self.program.entries
+        given = self._structured(inputs)
+        arrays = []
+        for x, layer in zip(given, layers, strict=True):
+            arrays.append(self._adjusted(x, layer))
+        shapes = [None if x is None else x.shape[1:] for x in arrays]
+        if shapes != self._fitting:
+            full = [layer.batch_shape if x is None else x.shape for x, layer in zip(arrays, layers, strict=True)]
+            try:
+                program.output_shapes(full[0] if isinstance(program.inputs, Slot) else unflatten(program.inputs, full))
+            except FastLSTMError as error:
+                expected = ", ".join(str(layer.batch_shape) for layer in layers)
+                found = ", ".join(str(shape) for shape in full)
+                raise FastLSTMError(
+                    f"{self.who}: input has shape {found}; expected {expected} (None = any): {error}"
+                ) from None
+            self._fitting = shapes
+        rows = {len(x) for x in arrays if x is not None}
+        if len(rows) > 1:
+            raise FastLSTMError(f"{self.who}: inputs have {sorted(rows)} rows; expected as many in each")
+        return arrays
+
+    def _structured(self, inputs: Any) -> list[Any]:
+        """The flat inputs, whether they came by name, in a list or alone."""
+        structure = self.program.inputs
+        names = self.input_names
+        try:
+            if isinstance(inputs, dict):
+                if isinstance(structure, dict):
+                    return leaves_like(structure, inputs)
+                return [inputs[name] for name in names]
+            if len(names) == 1:
+                alone = isinstance(inputs, list | tuple) and len(inputs) == 1 and hasattr(inputs[0], "shape")
+                return [inputs[0] if alone else inputs]
+            return leaves_like(structure, inputs)
+        except (KeyError, ValueError, TypeError, IndexError):
+            pass
+        if isinstance(inputs, list | tuple) and isinstance(structure, dict) and len(inputs) == len(names):
+            return list(inputs)
+        found = f"{len(inputs)} of {type(inputs).__name__}" if hasattr(inputs, "__len__") else type(inputs).__name__
+        raise FastLSTMError(f"{self.who}: got {found}; expected {len(names)} inputs: {', '.join(names)}")
+
+    def _adjusted(self, x: Any, layer: InputLayer) -> Any:
+        """One input as an array of the rank that the model has."""
+        if x is None and layer.optional:
+            return None
+        who = self.who if len(self.input_names) == 1 else f"{self.who}, input {layer.name!r}"
+        try:
+            x = np.asarray(x)
+        except (TypeError, ValueError) as error:
+            raise FastLSTMError(f"{who}: input is not an array of numbers ({error})") from None
+        if x.dtype.kind not in "biuf" or not x.ndim:
+            raise FastLSTMError(f"{who}: input is {x.dtype} of shape {x.shape}; expected numbers")
+        expected = layer.batch_shape
+        # as in Keras, a last axis of one may be left out or put in
+        if x.ndim == len(expected) + 1 and x.shape[-1] == 1:
+            return x[..., 0]
+        if x.ndim == len(expected) - 1 and expected[-1] == 1:
+            return x[..., None]
+        if x.ndim != len(expected):
+            raise FastLSTMError(f"{who}: input has shape {x.shape}; expected {expected} (None = any)")
+        return x
+
+    @staticmethod
+    def _cast(x: Any, layer: InputLayer) -> Any:
+        if x is None or x.dtype == layer.dtype:
+            return x
+        with np.errstate(all="ignore"):  # as in Keras, a value out of range becomes inf or wraps
+            return x.astype(layer.dtype)
+
+    # -- prediction ---------------------------------------------------------------------------------
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Run the model on one batch."""
+        return self(x)
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        steps: int | None = None,
+        callbacks: Iterable[Any] | None = None,
+    ) -> Any:
+        """Run the model over many rows, a batch at a time.
+
+        Parameters
+        ----------
+        x : array_like, a list or dict of them, or an iterable of batches
+            Shape ``input_shape``, with any number of rows. Arrays may be memory-mapped: only a batch at a
+            time is read. An iterator yields batches, alone or as ``(x,)``, ``(x, y)`` or ``(x, y, weights)``
+            of which only x is used.
+        batch_size : int, optional
+            Rows at a time. Default 32; not to be given with an iterator.
+        verbose : {"auto", 0, 1, 2}
+            0 is silent; 1 and ``"auto"`` show a bar where the standard error is a terminal and there
+            is more than one batch; 2 writes one line to it at the end.
+        steps : int, optional
+            Batches to run at most; needed for an iterator that does not end.
+        callbacks : iterable, optional
+            Objects with any of Keras's ``on_predict_begin(logs)``, ``on_predict_batch_begin(batch, logs)``,
+            ``on_predict_batch_end(batch, logs)`` (``logs["outputs"]`` holds the batch's output) and
+            ``on_predict_end(logs)``.
+
+        Returns
+        -------
+        ndarray, or a nest of them as the model's outputs are one
+        """
+        return predict(self, x, batch_size, verbose, steps, callbacks)
 
     def stream(self, batch_size: int = 1) -> ModelStream:
         """The model one step at a time, from states of zeros.
@@ -158,86 +315,108 @@ class Sequential(BaseModel):
         Raises
         ------
         UnsupportedLayerError
-            A layer needs the end of the sequence first (Bidirectional) or returns its states.
+            A layer needs the end of the sequence first, such as Bidirectional; it is named.
         """
         if not self.built:
-            raise FastLSTMError(f"{self._who}: stream needs weights; build the model first")
-        size = positive(batch_size, f"{self._who}: stream: batch_size")
-        last = self._shapes[-1]
-        width = last[-1] if not has_several(last) else 0  # several outputs are refused there
-        return ModelStream(self.layers, self._dtype, len(self._shapes[0]), width, size)
+            raise FastLSTMError(f"{self.who}: stream needs weights; build the model first")
+        return ModelStream(self, positive(batch_size, f"{self.who}: stream: batch_size"))
 
-    def _run(self, inputs: Array, mask: Array | None) -> Any:
-        x: Any = inputs
-        if x.dtype != self._dtype:
-            with np.errstate(all="ignore"):  # as in Keras, a value out of range becomes inf or wraps
-                x = x.astype(self._dtype)
-        for stack in self._stacks:
-            if len(stack) > 1:
-                x, mask = run_stack(stack, x, mask)
-                continue
-            (layer,) = stack
-            y = layer.call(x, mask=mask)
-            mask = layer.compute_mask(x, mask)
-            x = y
-        return list(x) if isinstance(x, tuple) else x
+    def reset_states(self) -> None:
+        """Set the state of every stateful layer back to zeros."""
+        for _, layer in self.tree():
+            if getattr(layer, "stateful", False) and layer is not self:
+                layer.reset_state()  # type: ignore[attr-defined]
 
-    def _fitted(self, inputs: ArrayLike, batch_size: int | None = None) -> Array:
-        """The input as an array of the model's rank whose sizes the weights fit."""
-        x = self._array(inputs)
+    reset_state = reset_states
+
+    # -- files and text -----------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a file that ``load_model`` reads.
+
+        Parameters
+        ----------
+        path : str or path-like
+            ``.npz``: our own format, which loads with NumPy alone. ``.keras``: Keras 3's, which loads in
+            Keras 3 as well. An existing file is replaced once the new one is complete.
+        """
         if not self.built:
-            self._build_for(x.shape, batch_size)
-        expected: Shape = self._shapes[0]
-        # As in Keras, a last axis of one may be left out or put in.
-        if x.ndim == len(expected) + 1 and x.shape[-1] == 1:
-            x = x[..., 0]
-        elif x.ndim == len(expected) - 1 and expected[-1] == 1:
-            x = x[..., None]
-        if x.ndim != len(expected) or (x.shape[1:] != self._fitting and not self._accepts(x.shape)):
-            raise FastLSTMError(f"{self._who}: input has shape {x.shape}; expected {expected} (None = any)")
-        self._fitting = x.shape[1:]
-        return x
+            raise FastLSTMError(f"{self.who} is not built; call build(input_shape) first")
+        saving.save(self, path)
 
-    def _build_for(self, shape: tuple[int, ...], batch_size: int | None) -> None:
-        with _building:  # of several threads the first builds
-            if not self.built:
-                rows = shape[0] if batch_size is None else min(shape[0], batch_size)
-                self.build(tuple(size or None for size in (rows, *shape[1:])))
+    def load_weights(self, path: str | os.PathLike[str], *, max_file_size: int = 2 * 2**30) -> None:
+        """Replace all weights by those in a file: weights alone, or a whole model of the same layers.
 
-    def _accepts(self, shape: Shape) -> bool:
-        """Whether the weights fit an input of this shape. As in Keras, other lengths than built for do."""
-        sizes: Any = shape
-        try:
-            for layer in self.layers:
-                if not _fits(layer, sizes):
-                    return False
-                sizes = layer.compute_output_shape(sizes)
-        except FastLSTMError:
-            return False
-        return True
+        Parameters
+        ----------
+        path : str or path-like
+            ``.weights.h5`` or legacy ``.h5`` of any Keras, ``.keras``, or our ``.npz``; the content decides.
+        max_file_size : int
+            Limit in bytes, as of :func:`fastlstm.load_model`.
 
-    # -- configuration --------------------------------------------------------------------------
+        Raises
+        ------
+        ModelFileError
+            The file is none of these, damaged, or holds other layers; the model is then unchanged.
+        """
+        from fastlstm.loading import load_weights  # here, so that importing fastlstm stays quick
 
-    def get_config(self) -> dict[str, Any]:
-        """The model as Keras's ``Sequential.get_config`` has it."""
-        shapes = self._shapes if self.built else [None] * len(self._layers)
-        inputs = [None, *shapes]
-        config: dict[str, Any] = {"name": self.name, "trainable": self.trainable, "dtype": "float32"}
-        config["layers"] = [layer_to_config(layer, inputs[i]) for i, layer in enumerate(self._layers)]
-        if self.built:
-            config["build_input_shape"] = self._shapes[0]
-        return config
+        if not self.built:
+            raise FastLSTMError(f"{self.who} is not built; call build(input_shape) first")
+        load_weights(self, path, max_file_size=max_file_size)
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Sequential:
-        """A model with new weights from :meth:`get_config`'s result, ours or Keras's."""
-        layers = [layer_from_config(node) for node in config["layers"]]
-        model = cls(layers, name=config.get("name"), trainable=config.get("trainable", True))
-        if not model.built and config.get("build_input_shape"):
-            model.build(config["build_input_shape"])
-        return model
+    def summary(self, line_length: int | None = None, print_fn: Callable[[str], Any] | None = None) -> None:
+        """Print the layers, their output shapes and their numbers of weights, as Keras lays them out.
+
+        Parameters
+        ----------
+        line_length : int, optional
+            Width of the table. Default 88 (108 with connections), or what the terminal has room for.
+        print_fn : callable, optional
+            Receives the text in place of the standard output.
+        """
+        (console.write if print_fn is None else print_fn)(console.summary(self.name, self._rows(), line_length))
+
+    def _rows(self) -> list[console.Row]:
+        """The lines of the summary."""
+        return [
+            console.Row(
+                label=f"{layer.name} ({layer.class_name})",
+                shape=self._summary_shape(layer),
+                params=layer.count_params() if layer.built else None,
+                weights=_counted(layer, self.trainable),
+                connected=self._connections(layer),
+            )
+            for layer in self.layers
+        ]
+
+    def _summary_shape(self, layer: Layer) -> Any:
+        if self._program is None:
+            return None
+        if isinstance(layer, InputLayer):
+            return layer.batch_shape
+        outputs = [step.outputs for step in self._program.steps if step.layer is layer][-1]
+        shapes = self._program.shapes
+        found = map_structure(lambda slot: shapes[slot.number], outputs)
+        return list(found) if isinstance(outputs, tuple) else found
+
+    def _connections(self, layer: Layer) -> str | None:
+        """What the layer reads, where that is not simply the layer before it."""
+        return None
 
 
-def _fits(layer: Layer, input_shape: Shape) -> bool:
-    """Whether a built layer's weights have the shapes that this input asks for."""
-    return list(layer.weight_shapes(input_shape).values()) == [w.shape for w in layer._weights.values()]
+def _counted(layer: Layer, trainable: bool) -> list[tuple[int, int, bool]]:
+    """Number of scalars, bytes of each and whether training changes them, of each array in a layer."""
+    return [
+        (w.size, w.itemsize, trainable and layer.trainable and inner.trainable and name not in inner.non_trainable)
+        for _, inner in layer.tree()
+        for name, w in inner._weights.items()
+    ]
+
+
+def _one_or_more(mask: Any) -> Any:
+    """A mask, or a list of masks where the parts are arrays or None."""
+    several = isinstance(mask, list | tuple) and all(m is None or hasattr(m, "shape") for m in mask)
+    return mask if several or isinstance(mask, dict) else np.asarray(mask, bool)
+
+

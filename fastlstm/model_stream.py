@@ -1,205 +1,271 @@
-"""A model one step at a time: its LSTM layers keep their states, the layers between them have none."""
+"""A model one step at a time: its layers keep what they need of the steps before."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fastlstm import _core
-from fastlstm.errors import FastLSTMError, UnsupportedLayerError
-from fastlstm.layers.base import Array, Layer
-from fastlstm.layers.bidirectional import Bidirectional
-from fastlstm.layers.core import Dense
-from fastlstm.layers.lstm import LSTM
-from fastlstm.layers.regularization import Dropout
-from fastlstm.stream import Stream
+from fastlstm.errors import FastLSTMError
+from fastlstm.layers.base import Array
+from fastlstm.layers.core import Dense, InputLayer
+from fastlstm.program import Slot, _Chain
+from fastlstm.stream_parts import Kept, LastStep, Part, Recurrent, folded
+from fastlstm.streaming import Unrolled
+from fastlstm.structure import flatten, leaves_like, map_structure, unflatten
+
+if TYPE_CHECKING:
+    from fastlstm.model import Model
 
 
 class ModelStream:
     """A model's state between steps, made by ``model.stream(batch_size)``.
 
     Each step returns what the whole model returns on all steps so far (its last one, where it returns
-    a sequence). A stream belongs to one thread at a time.
+    a sequence). Inputs of three axes or more have steps, and so have the ids that an Embedding looks up; any
+    other input is given anew with each step. A stream belongs to one thread at a time, and to the weights
+    that the model has when it is made.
 
     Attributes
     ----------
     batch_size : int
         Rows that advance together.
-    state : list of [h, c]
-        One pair a LSTM layer, each array (batch_size, units); assignable.
+    state : list of list of ndarray
+        For each layer that keeps something, in the order of their calls: ``[h, c]`` of an LSTM, followed by its
+        last output where masks may reach it; ``[steps]``, the inputs that it will see again, of a convolution.
+        Each array has the batch axis first. Assignable.
     """
 
-    def __init__(
-        self, layers: Sequence[Layer], dtype: np.dtype[Any], rank: int, width: int, batch_size: int
-    ) -> None:
-        self.batch_size = batch_size
-        self._layers, self._dtype = list(layers), dtype
-        self._rank, self._width = rank, width  # of the model's input, and of its output's last axis
-        self._streams: dict[int, Stream] = {}
-        for index, layer in enumerate(self._layers):
-            who = f"{type(layer).__name__} {layer.name!r}"
-            if isinstance(layer, Bidirectional):
-                raise UnsupportedLayerError(f"{who} reads the end of a sequence first and cannot stream")
-            if isinstance(layer, LSTM):
-                if layer.return_state:
-                    raise UnsupportedLayerError(f"{who} returns its states (return_state=True) and cannot stream")
-                self._streams[index] = layer.stream(batch_size)
-        if not self._streams:
-            raise FastLSTMError("a model without LSTM layers has no steps to stream; call the model itself")
-        self._masks = any(getattr(layer, "mask_zero", False) for layer in self._layers)
+    def __init__(self, model: Model, batch_size: int) -> None:
+        self.batch_size, self._model = batch_size, model
+        self._plan = Unrolled(model, batch_size)
+        outputs = self._plan.outputs
+        if isinstance(outputs, list | tuple):  # as the model returns them: a list of one is that one
+            outputs = outputs[0] if len(outputs) == 1 else list(outputs)
+        self._outputs = outputs
+        self._hold(self._plan.parts)
+
+    def _hold(self, parts: list[Part]) -> None:
+        self._parts = parts
+        self._kept: list[Kept] = [part for part in parts if hasattr(part, "state")]  # type: ignore[misc]
         self._chain = self._native_chain()
-        self._seen = {index: np.zeros(batch_size, bool) for index in self._streams}
 
     def _native_chain(self) -> _core.ChainCore | None:
-        """All layers as one call a step, where they are the library's own and of one dtype."""
-        layers = [(i, layer) for i, layer in enumerate(self._layers) if not isinstance(layer, Dropout)]
-        native = all(isinstance(layer, LSTM | Dense) and layer.dtype == self._dtype for _, layer in layers)
-        if not native or self._masks or self._rank != 3:
-            return None
-        parts = [layer._packed() if isinstance(layer, Dense) else self._streams[i] for i, layer in layers]
-        return _core.ChainCore(parts, self.batch_size)
+        """All parts as one call a step, where they are the library's own and of one dtype."""
+        entry, at = self._model.program.entries[0], self._plan.inputs[0].number
+        links: list[Any] = []
+        dtypes = set()
+        for part in self._parts:
+            if not isinstance(part, _Chain | Recurrent | LastStep) or part.source != at:
+                return None
+            at = part.target
+            if isinstance(part, LastStep):
+                if part.axis:
+                    return None
+                continue  # of one step, it is the step
+            layer: Any = part.layer if isinstance(part, Recurrent) else part.layers[0]
+            dtypes.add(layer.dtype)
+            if isinstance(part, Recurrent) and isinstance(part.stream, _core.StreamCore) and part.last is None:
+                links.append(part.stream)
+            elif type(layer) is Dense:
+                links.append(layer._packed())
+            else:
+                return None
+        ends = isinstance(self._outputs, Slot) and self._outputs.number == at
+        whole = self._kept and len(self._plan.inputs) == 1 and len(entry.batch_shape) == 3
+        return _core.ChainCore(links, self.batch_size) if ends and whole and dtypes == {entry.dtype} else None
 
     # -- running ------------------------------------------------------------------------------------
 
-    def step(self, x: ArrayLike, out: Array | None = None) -> Array:
+    def step(self, x: Any, out: Any = None) -> Any:
         """Advance every row by one step.
 
         Parameters
         ----------
-        x : array_like
-            The model's input without its steps axis, (batch_size, ...); for one row also without the
+        x : array_like, or a nest of them as the model's inputs are one
+            The model's input without its axis of steps, (batch_size, ...); for one row also without the
             batch axis.
-        out : ndarray, optional
+        out : ndarray, or a nest of them in step with the model's outputs, optional
             Takes the output; its shape must be the output's.
 
         Returns
         -------
-        ndarray
-            The model's output on the steps so far, without a steps axis: ``out`` where it was given.
+        ndarray, or a nest of them as the model's outputs are one
+            The model's output on the steps so far, without an axis of steps: ``out`` where it was given.
+
+        Raises
+        ------
+        FastLSTMError
+            Wrong shapes or types. The state is then unchanged.
         """
         if self._chain is not None and self._chain.fits(x, out):
-            return self._chain.step(x, out)  # type: ignore[arg-type]
-        y, single = self._input(x, self._rank - 1)
-        self._check_out(out, () if single else (self.batch_size,))
-        mask: Array | None = None
-        for index, layer in enumerate(self._layers):
-            stream = self._streams.get(index)
-            if stream is None:
-                mask, y = (layer.compute_mask(y, mask) if self._masks else None), layer.call(y, mask=None)
-                continue
-            y = stream.step(y) if not self._masks else self._masked_step(index, stream, y, mask)
-            mask = layer.compute_mask(y, mask)
-        return self._output(y[0] if single else y, out)
+            return self._chain.step(x, out)
+        return self._advance(x, out, block=False)
 
-    def run(self, x: ArrayLike, out: Array | None = None) -> Array:
+    def run(self, x: Any, out: Any = None) -> Any:
         """Advance every row by a block of steps.
 
         Parameters
         ----------
-        x : array_like
-            The model's input, (batch_size, T, ...); for one row also without the batch axis.
-        out : ndarray, optional
+        x : array_like, or a nest of them as the model's inputs are one
+            What ``step`` takes for each step, along a second axis: (batch_size, T, ...); for one row also
+            without the batch axis.
+        out : ndarray, or a nest of them in step with the model's outputs, optional
             Takes the output; its shape must be the output's.
 
         Returns
         -------
-        ndarray, shape (batch_size, T, ...)
+        ndarray, shape (batch_size, T, ...), or a nest of them as the model's outputs are one
             What :meth:`step` gives for each step.
+
+        Raises
+        ------
+        FastLSTMError
+            Wrong shapes or types. The state is then unchanged.
         """
-        y, single = self._input(x, self._rank)
-        self._check_out(out, (y.shape[1],) if single else y.shape[:2])
-        before = self.state, {index: seen.copy() for index, seen in self._seen.items()}
+        return self._advance(x, out, block=True)
+
+    def _advance(self, x: Any, out: Any, block: bool) -> Any:
+        values: list[Any] = [None] * len(self._plan.shapes)
+        single, steps = self._read(x, block, values)
+        before = self.state
         try:
-            y = self._run(y)
-        except BaseException:  # Ctrl-C, say: as if the block had never begun
-            self.state, self._seen = before
-            raise
-        return self._output(y[0] if single else y, out)
-
-    def _run(self, y: Array) -> Array:
-        if self._masks:
-            steps = [self.step(y[:, t]) for t in range(y.shape[1])]
             if steps:
-                return np.stack(steps, axis=1)
-        for index, layer in enumerate(self._layers):
-            stream = self._streams.get(index)
-            y = layer.call(y, mask=None) if stream is None else stream.run(y)
-        return y
+                masks: list[Any] = [None] * len(values)
+                for part in self._parts:
+                    part.run(values, masks)
+            else:
+                self._fill_empty(values)
+            return self._result(values, out, steps, block, single)
+        except BaseException:  # Ctrl-C, say: as if the steps had never begun
+            self.state = before
+            raise
 
-    def _masked_step(self, index: int, stream: Stream, x: Array, mask: Array | None) -> Array:
-        """A step in which rows that the mask holds keep their state and output what they last did."""
-        seen = self._seen[index]
-        if mask is None or mask.all():
-            seen[:] = True
-            return stream.step(x)
-        before = stream.state
-        h = stream.step(x)
-        held = ~mask[:, None]
-        stream.state = [np.where(held, old, new) for old, new in zip(before, stream.state, strict=True)]
-        zero = getattr(self._layers[index], "zero_output_for_mask", False)
-        previous = np.zeros_like(h) if zero else np.where(seen[:, None], before[0], 0)
-        seen |= mask
-        return np.where(held, previous, h)
+    def _read(self, x: Any, block: bool, values: list[Any]) -> tuple[bool, int]:
+        """Put the inputs into their slots; whether they came without the batch axis, and the number of steps."""
+        program = self._model.program
+        alone = len(program.entries) == 1 and not isinstance(x, dict)
+        given = [x] if alone else self._model._structured(x)
+        forms = set()
+        for value, entry, slot in zip(given, program.entries, self._plan.inputs, strict=True):
+            if value is None and entry.optional:
+                continue
+            timed = self._plan.timed[slot.number]
+            sizes = [self.batch_size, None, *entry.batch_shape[1 + timed :]]
+            if not block:
+                del sizes[1]
+            array, single = self._checked(value, entry, sizes, "" if alone else f", input {entry.name!r},")
+            forms.add((single, array.shape[1] if block else 1))
+            if block != timed:
+                array = folded(array) if block else array[:, None]
+            values[slot.number] = array
+        if len(forms) != 1:
+            raise FastLSTMError("stream: x has inputs with and without a batch axis, or of unlike numbers of steps")
+        return forms.pop()
 
-    def _input(self, x: ArrayLike, rank: int) -> tuple[Array, bool]:
-        array = np.asarray(x)
-        single = array.ndim == rank - 1 and self.batch_size == 1
-        if single:
-            array = array[None]
-        if array.dtype.kind not in "biuf" or array.ndim != rank or array.shape[0] != self.batch_size:
+    def _checked(self, value: Any, entry: InputLayer, sizes: list[int | None], which: str) -> tuple[Array, bool]:
+        """One input as an array of these sizes, and whether it came without the batch axis."""
+        try:
+            array = np.asarray(value)
+        except ValueError as error:  # a ragged nest of lists
+            raise FastLSTMError(f"stream: x{which} is not an array: {error}") from None
+        found = array.shape
+        single = array.ndim == len(sizes) - 1 and self.batch_size == 1
+        array = array[None] if single else array
+        fits = array.ndim == len(sizes) and all(n in (None, m) for n, m in zip(sizes, array.shape, strict=True))
+        if array.dtype.kind not in "biuf" or not fits:
             raise FastLSTMError(
-                f"stream: x is {array.dtype} of shape {np.shape(x)}; expected numbers with {rank} axes, "
-                f"the first of size {self.batch_size}"
+                f"stream: x{which} is {array.dtype} of shape {found}; "
+                f"expected numbers of shape {tuple(sizes)} (None = any)"
             )
-        return (array if array.dtype == self._dtype else array.astype(self._dtype)), single
+        cast: Array = self._model._cast(array, entry)
+        return cast, single
 
-    def _check_out(self, out: Array | None, rows: tuple[int, ...]) -> None:
-        """Refuse an ``out`` that the output does not fit, before any state has changed."""
-        shape, dtype = (*rows, self._width), self._layers[-1].dtype
-        fits = isinstance(out, np.ndarray) and out.shape == shape and out.dtype == dtype and out.flags.writeable
-        if out is not None and not fits:
-            found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
-            raise FastLSTMError(f"stream: out is {found}; expected a writable {dtype} array {shape}")
+    def _fill_empty(self, values: list[Any]) -> None:
+        """The outputs for a block of no steps."""
+        dtypes = self._model.program.output_dtypes()
+        for slot, dtype in zip(flatten(self._outputs), dtypes, strict=True):
+            shape, timed = self._plan.shapes[slot.number], self._plan.timed[slot.number]
+            sizes = [size or 0 for size in shape[1 + timed :]]
+            values[slot.number] = np.empty((self.batch_size, 0, *sizes) if timed else (0, *sizes), dtype)
 
-    @staticmethod
-    def _output(y: Array, out: Array | None) -> Array:
+    def _result(self, values: list[Any], out: Any, steps: int, block: bool, single: bool) -> Any:
+        def form(slot: Slot) -> Array:
+            y: Array = values[slot.number]
+            if self._plan.timed[slot.number]:
+                y = y if block else y[:, 0]
+            elif block:
+                y = y.reshape(self.batch_size, steps, *y.shape[1:])
+            return y[0] if single else y
+
+        results = map_structure(form, self._outputs)
         if out is None:
-            return y
-        np.copyto(out, y)
-        return out
+            return results
+        try:
+            outs = leaves_like(self._outputs, out)
+        except (KeyError, IndexError, TypeError, ValueError):
+            found = type(out).__name__
+            raise FastLSTMError(f"stream: out is {found}; expected a nest in step with the outputs") from None
+        for y, to in zip(flatten(results), outs, strict=True):
+            _check_out(to, y)
+        for y, to in zip(flatten(results), outs, strict=True):
+            np.copyto(to, y)
+        return out if isinstance(self._outputs, Slot) else unflatten(self._outputs, outs)
 
     # -- state ----------------------------------------------------------------------------------------
 
     @property
     def state(self) -> list[list[Array]]:
-        return [stream.state for stream in self._streams.values()]
+        return [part.state for part in self._kept]
 
     @state.setter
     def state(self, state: Sequence[Sequence[ArrayLike]]) -> None:
-        given = list(state)
-        if len(given) != len(self._streams):
-            raise FastLSTMError(f"stream: state has {len(given)} pairs; expected {len(self._streams)} of [h, c]")
+        try:
+            given = [list(arrays) for arrays in state]
+        except TypeError:
+            raise FastLSTMError(f"stream: state is {state!r:.60}; expected a list of lists of arrays") from None
+        if len(given) != len(self._kept):
+            raise FastLSTMError(f"stream: state has {len(given)} entries; expected {len(self._kept)}, one a layer")
         before = self.state
         try:
-            for stream, pair in zip(self._streams.values(), given, strict=True):
-                stream.state = pair
+            for part, arrays in zip(self._kept, given, strict=True):
+                part.state = arrays
         except FastLSTMError:
-            for stream, pair in zip(self._streams.values(), before, strict=True):
-                stream.state = pair
+            for part, own in zip(self._kept, before, strict=True):
+                part.state = own
             raise
 
-    def reset(self) -> None:
-        """Set all states to zeros, as before the first step."""
-        for index, stream in self._streams.items():
-            stream.reset()
-            self._seen[index][:] = False
+    def reset(self, rows: Any = None) -> None:
+        """Set the state to zeros, as before the first step.
+
+        Parameters
+        ----------
+        rows : int, slice, sequence of int, or of bool one for each row; optional
+            Which rows to reset. Default all; the others go on as they were.
+        """
+        chosen = np.zeros(self.batch_size, bool)
+        try:
+            chosen[slice(None) if rows is None else rows] = True
+        except (IndexError, TypeError, ValueError):
+            raise FastLSTMError(f"stream: reset: rows is {rows!r}; expected some of {self.batch_size} rows") from None
+        state = self.state
+        for array in (array for arrays in state for array in arrays):
+            array[chosen] = 0
+        self.state = state
 
     def copy(self) -> ModelStream:
         """A second stream that goes on from the same state, independent of this one."""
-        other = ModelStream(self._layers, self._dtype, self._rank, self._width, self.batch_size)
-        other.state = self.state
-        other._seen = {index: seen.copy() for index, seen in self._seen.items()}
+        other = copy.copy(self)
+        other._hold([part.copy() if hasattr(part, "copy") else part for part in self._parts])
         return other
+
+
+def _check_out(out: Any, y: Array) -> None:
+    fits = isinstance(out, np.ndarray) and out.shape == y.shape and out.dtype == y.dtype and out.flags.writeable
+    if not fits:
+        found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise FastLSTMError(f"stream: out is {found}; expected a writable {y.dtype} array {y.shape}")

@@ -393,7 +393,8 @@ static void programs(void)
     for (size_t n = 0; n < sizeof shapes / sizeof *shapes; n++) {
         const shape *const s = &shapes[n];
         const size_t size = s->layers * s->batch * (s->steps + 2) * s->units;
-        const flstm_config config = {FLSTM_F32, s->features, s->units, FLSTM_ACT_tanh, FLSTM_ACT_sigmoid, NULL, 0};
+        const flstm_config config = {.features = s->features, .units = s->units,
+                                     .recurrent_activation = FLSTM_ACT_sigmoid};
         float *const w = numbers((s->features + s->units + 1) * 4 * s->units);
         float *const x = numbers(s->batch * s->steps * s->features);
         float *const alone = calloc(size, sizeof *alone), *const shared = calloc(size, sizeof *shared);
@@ -418,7 +419,7 @@ static void too_many(void)
 {
     enum { UNITS = 2000 };
     const shape s = {"too many threads", {0, 0, 1}, 1, 0, 1, 2, 1, UNITS};
-    const flstm_config config = {FLSTM_F32, 1, UNITS, FLSTM_ACT_tanh, FLSTM_ACT_sigmoid, NULL, 0};
+    const flstm_config config = {.features = 1, .units = UNITS, .recurrent_activation = FLSTM_ACT_sigmoid};
     float *const w = calloc((UNITS + 2) * 4 * UNITS, sizeof *w), out[4 * UNITS];
     flstm_plan *plan;
     CHECK(flstm_plan_create(&plan, &config, w, w, w) == FLSTM_OK);

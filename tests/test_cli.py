@@ -349,7 +349,7 @@ def test_predict_writes_what_the_model_predicts(capsys, here, kind, form):
 
 def test_predict_takes_rows_as_many_at_a_time_as_told(capsys, monkeypatch, here):
     sizes = []
-    monkeypatch.setattr(Sequential, "_run", lambda self, x, mask: sizes.append(len(x)) or x[:, 0])
+    monkeypatch.setattr(Sequential, "__call__", lambda self, x: sizes.append(len(x)) or x[:, 0])
     for size in ([], ["--batch-size", 20], ["--batch-size", 10**30]):
         assert run(capsys, "predict", SUNSPOTS, "x.npy", "-o", "y.npy", *size)[0] == 0
     assert sizes == [32, 18, 20, 20, 10, 50]
@@ -438,8 +438,8 @@ def test_predict_runs_nothing_that_is_pickled_in_its_input(capsys, here):
     ("model", "pattern"),
     [
         ("no.keras", "'no.keras': cannot be read: No such file"),
-        (".", "'.': is a directory"),
-        ("x.npy", "'x.npy': is not a model file"),
+        (".", "'.': is no model"),
+        ("x.npy", "'x.npy': is no model file"),
     ],
 )
 def test_predict_refuses_what_is_no_model(capsys, here, model, pattern):

@@ -199,9 +199,8 @@ def test_predict_takes_the_shapes_that_keras_takes(keras, shape):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda k, L: k.Sequential([k.Input((4, 3)), L.Bidirectional(L.GRU(2))]), "GRU"),
-        (lambda k, L: k.Sequential([k.Input((4, 3)), L.GRU(2)]), "GRU"),
-        (lambda k, L: k.Model(x := k.Input((4, 3)), L.LSTM(2)(x)), "Functional"),
+        (lambda k, L: k.Sequential([k.Input((4, 5, 5, 3)), L.ConvLSTM2D(2, 3)]), "ConvLSTM2D"),
+        (lambda k, L: k.Model(x := k.Input((4, 3)), L.Lambda(lambda y: y)(x)), "Lambda"),
         (lambda k, L: k.Sequential([k.Input((4, 3)), L.LSTM(2, dtype="mixed_float16")]), "mixed_float16"),
         (lambda k, L: k.Sequential([k.Input((3,)), L.Dense(2, activation=L.LeakyReLU())]), "LeakyReLU"),
         (lambda k, L: k.Sequential([k.Input((3,)), L.Dense(2, lora_rank=1)]), "lora_rank"),
@@ -223,7 +222,7 @@ def test_an_unbuilt_keras_model_is_refused(keras, tmp_path):
 
 
 def test_an_unsupported_layer_is_told_apart_from_a_damaged_file(keras, tmp_path):
-    model = keras.Sequential([keras.Input((4, 3)), keras.layers.GRU(2, name="memory")])
+    model = keras.Sequential([keras.Input((4, 5, 5, 3)), keras.layers.ConvLSTM2D(2, 3, name="memory")])
     model.save(tmp_path / "m.keras")
-    with pytest.raises(UnsupportedLayerError, match=r"m\.keras.*layer 1: layer 'memory' is a 'GRU'"):
+    with pytest.raises(UnsupportedLayerError, match=r"m\.keras.*layer 'memory' is a 'ConvLSTM2D'"):
         load_model(tmp_path / "m.keras")

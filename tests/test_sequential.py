@@ -190,8 +190,8 @@ def test_lists_and_other_layouts_are_taken_and_never_written():
         {"batch_size": -3},
         {"batch_size": 2.5},
         {"batch_size": "4"},
-        {"steps": 1},
-        {"callbacks": []},
+        {"steps": 0},
+        {"callbacks": 3},
         {"verbose": 3},
     ],
 )

@@ -7,5 +7,15 @@ from fastlstm.layers.embedding import Embedding
 from fastlstm.layers.lstm import LSTM
 from fastlstm.layers.lstm_cell import LSTMCell
 from fastlstm.layers.regularization import Dropout
+from fastlstm.layers.serialization import LAYERS
+from fastlstm.layers.time_distributed import TimeDistributed
 
-__all__ = ["LSTM", "Activation", "Bidirectional", "Dense", "Dropout", "Embedding", "InputLayer", "LSTMCell", "Layer"]
+LAYERS.update(
+    (cls.__name__, cls)
+    for cls in (Activation, Bidirectional, Dense, Dropout, Embedding, InputLayer, LSTM, LSTMCell, TimeDistributed)
+)
+
+__all__ = [
+    "LSTM", "Activation", "Bidirectional", "Dense", "Dropout", "Embedding", "InputLayer", "LSTMCell", "Layer",
+    "TimeDistributed",
+]  # fmt: skip

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastlstm.errors import FastLSTMError, UnsupportedLayerError
+from fastlstm.errors import FastLSTMError
+from fastlstm.layers.graph import Node, tensors_in
+from fastlstm.structure import is_shape, map_structure
 
 Array = NDArray[Any]
 Shape = tuple[int | None, ...]
@@ -53,34 +55,6 @@ def resolve_dtype(dtype: Any, who: str) -> str:
     return str(name)
 
 
-def keras_class(node: Any, who: str) -> str:
-    """The class that a saved layer node names, if it is one of Keras's own; it is never looked up.
-
-    Parameters
-    ----------
-    node : object
-        ``{"module", "class_name", "config", "registered_name", ...}``, as Keras writes it.
-    who : str
-        Named in errors.
-
-    Raises
-    ------
-    FastLSTMError
-        Not such a node.
-    UnsupportedLayerError
-        A class from elsewhere, or registered by the model's author.
-    """
-    if not isinstance(node, dict) or not isinstance(node.get("config"), dict):
-        raise FastLSTMError(f"{who} is {type(node).__name__} without a config; expected a saved layer")
-    name, module, registered = node.get("class_name"), node.get("module"), node.get("registered_name")
-    own = module is None or module == "keras" or str(module).startswith("keras.")
-    if not isinstance(name, str) or not own or registered not in (None, name):
-        raise UnsupportedLayerError(
-            f"{who} is a {registered or name!r} from {module or 'keras'!r}, not a layer of Keras's own"
-        )
-    return name
-
-
 class Layer:
     """What all layers share. Names and arguments are those of ``keras.layers.Layer``.
 
@@ -97,8 +71,26 @@ class Layer:
         InputLayer in front of it.
     """
 
-    #: Whether a mask that reaches the layer travels on to the next one.
-    supports_masking = True
+    #: Whether a mask that reaches the layer travels on to the next one, as :meth:`compute_mask` says.
+    supports_masking = False
+    #: The weights that training does not change, by name.
+    non_trainable: frozenset[str] = frozenset()
+    #: The group inside its own that a ``.keras`` file keeps the layer's weights in.
+    weights_group = ""
+    #: The positional arguments of ``call``, where each comes with a mask of its own as ``NAME_mask``.
+    masked_arguments: tuple[str, ...] = ()
+    #: Whether the first input's mask reaches ``call`` only where no other tensor does: so it is in Keras 3.
+    mask_comes_alone = True
+    #: Whether the output is the input itself, mask and all.
+    passes_through = False
+    #: Whether this is an operation of ``keras.ops`` in a graph, which Keras counts among no layers.
+    is_operation = False
+    #: Whether its configuration is one of a whole model.
+    holds_layers = False
+    #: Where Keras keeps the class, for saved configurations.
+    module = "keras.layers"
+    #: The node that a custom layer was made from, which says more than its own configuration could.
+    saved_as: dict[str, Any] | None = None
 
     def __init__(
         self,
@@ -127,8 +119,10 @@ class Layer:
         if input_dim is not None:
             self.sample_shape = (input_dim,)
         self.built = False
-        self._input_shape: Shape | None = None
+        self._input_shape: Any = None
+        self._expected: dict[str, tuple[int, ...]] = {}
         self._weights: dict[str, Array] = {}
+        self._nodes: list[Node] = []
 
     # -- shapes ---------------------------------------------------------------------------------
 
@@ -142,39 +136,81 @@ class Layer:
 
     # -- weights --------------------------------------------------------------------------------
 
+    def sublayers(self) -> dict[str, Layer]:
+        """The layers inside this one that have weights, by their places in a ``.keras`` file."""
+        return {}
+
+    def tree(self, place: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Layer]]:
+        """This layer and all inside it, each once and with its place, in Keras's order of weights."""
+        seen = set() if seen is None else seen
+        if id(self) in seen:
+            return
+        seen.add(id(self))
+        yield place, self
+        for name, layer in self.sublayers().items():
+            yield from layer.tree(f"{place}/{name}" if place else name, seen)
+
+    def prepare(self, input_shape: Any) -> None:
+        """Settle which weights inputs of this shape need, here and inside; none is allocated.
+
+        Parameters
+        ----------
+        input_shape : tuple of int or None, or a nest of them
+            With the batch axis, for example ``(None, 10, 3)``.
+
+        Raises
+        ------
+        FastLSTMError
+            The layer cannot take such inputs, or has other weights already.
+        """
+        if self._input_shape is not None:
+            self.check_input_shape(input_shape)
+            return
+        self._expected = self.weight_shapes(input_shape)
+        self._prepare_sublayers(input_shape)
+        self._input_shape = input_shape
+
+    def check_input_shape(self, input_shape: Any) -> None:
+        """Raise FastLSTMError where inputs of this shape need other weights than the layer is prepared for."""
+        if self.weight_shapes(input_shape) != self._expected:
+            raise FastLSTMError(
+                f"{self.who} has weights for other inputs, of shape {self._input_shape}; got {input_shape}"
+            )
+
+    def _prepare_sublayers(self, input_shape: Any) -> None:
+        """Prepare the layers inside, each for what it will get."""
+
     def build(self, input_shape: Any) -> None:
         """Create the weights for inputs of this shape, with the layer's initializers.
 
         Parameters
         ----------
-        input_shape : tuple of int or None
+        input_shape : tuple of int or None, or a nest of them
             Shape of the input with its batch axis, for example ``(None, 10, 3)``.
         """
-        shape = tuple(input_shape)
-        shapes = self.weight_shapes(shape)
-        self._store(
-            {
-                name: np.asarray(self._initial_weight(name, s), self._weight_dtype(name)).reshape(s)
-                for name, s in shapes.items()
-            }
-        )
-        self._mark_built(shape)
+        self.prepare(tuple(input_shape) if is_shape(input_shape) else input_shape)
+        self.fill()
 
-    def _mark_built(self, input_shape: Shape) -> None:
-        self._input_shape = input_shape
-        self.built = True
-
-    def _weight_dtype(self, name: str) -> str:
-        return self.dtype
+    def fill(self) -> None:
+        """Give every weight that has no value yet, here and inside, the one of its initializer."""
+        for _, layer in reversed(list(self.tree())):  # what is inside first, so that a built layer can run
+            if not layer.built:
+                layer.store(
+                    {
+                        name: np.asarray(layer._initial_weight(name, shape), layer.dtype).reshape(shape)
+                        for name, shape in layer._expected.items()
+                    }
+                )
 
     def _initial_weight(self, name: str, shape: tuple[int, ...]) -> ArrayLike:
         raise NotImplementedError
 
-    def _store(self, weights: dict[str, Array]) -> None:
-        """Take over the arrays. They become read-only: a packed copy of them is what runs."""
+    def store(self, weights: dict[str, Array]) -> None:
+        """Take over this layer's own arrays. They become read-only: a packed copy of them is what runs."""
         for array in weights.values():
             array.flags.writeable = False
         self._weights = weights
+        self.built = True
         self._weights_changed()
 
     def _weights_changed(self) -> None:
@@ -182,7 +218,7 @@ class Layer:
 
     def get_weights(self) -> list[Array]:
         """Copies of the weights, in Keras's order."""
-        return [w.copy() for w in self._weights.values()]
+        return [w.copy() for _, layer in self.tree() for w in layer._weights.values()]
 
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Replace all weights at once.
@@ -196,28 +232,32 @@ class Layer:
         Raises
         ------
         FastLSTMError
-            Wrong number of arrays or a wrong shape; the layer is then unchanged.
+            Wrong number of arrays, a wrong shape or no numbers; the layer is then unchanged.
         """
-        who = f"{type(self).__name__} {self.name!r}: set_weights"
+        who = f"{self.who}: set_weights"
         arrays = [np.asarray(w) for w in weights]
-        input_shape = self._input_shape if self.built else self._input_shape_from(arrays)
-        if input_shape is None:
-            raise FastLSTMError(f"{who}: the layer has no weights yet; call build(input_shape) first")
-        shapes = self.weight_shapes(input_shape)
-        if len(arrays) != len(shapes):
-            raise FastLSTMError(
-                f"{who}: got {len(arrays)} arrays; expected {len(shapes)}: {', '.join(shapes) or 'none'}"
+        if self._input_shape is None:
+            input_shape = self._input_shape_from(arrays)
+            if input_shape is None:
+                raise FastLSTMError(f"{who}: the layer has no weights yet; call build(input_shape) first")
+            self.prepare(input_shape)
+        layers = [layer for _, layer in self.tree()]
+        slots = [(layer, name, shape) for layer in layers for name, shape in layer._expected.items()]
+        if len(arrays) != len(slots):
+            names = ", ".join(name for _, name, _ in slots) or "none"
+            raise FastLSTMError(f"{who}: got {len(arrays)} arrays; expected {len(slots)}: {names}")
+        for i, (array, (layer, name, shape)) in enumerate(zip(arrays, slots, strict=True)):
+            if array.shape != shape or array.dtype.kind not in "biuf":
+                where = f"{layer.name}/{name}" if layer is not self else name
+                raise FastLSTMError(
+                    f"{who}: array {i}, {where}, is {array.dtype} of shape {array.shape}; "
+                    f"expected numbers of shape {shape}"
+                )
+        given = iter(arrays)
+        for layer in layers:
+            layer.store(
+                {name: np.array(next(given), layer.dtype, order="C", copy=True) for name in layer._expected}
             )
-        for (name, shape), array in zip(shapes.items(), arrays, strict=True):
-            if array.shape != shape:
-                raise FastLSTMError(f"{who}: {name} has shape {array.shape}; expected {shape}")
-        self._store(
-            {
-                name: np.array(array, self._weight_dtype(name), order="C", copy=True)
-                for name, array in zip(shapes, arrays, strict=True)
-            }
-        )
-        self._mark_built(input_shape)
 
     def _input_shape_from(self, arrays: list[Array]) -> Shape | None:
         """The input shape that these weights imply, or None where they do not tell."""
@@ -226,10 +266,8 @@ class Layer:
     def count_params(self) -> int:
         """Number of scalars in the weights; the layer must be built."""
         if not self.built:
-            raise FastLSTMError(
-                f"{type(self).__name__} {self.name!r}: count_params needs weights; call build(input_shape) first"
-            )
-        return sum(int(w.size) for w in self._weights.values())
+            raise FastLSTMError(f"{self.who} is not built: count_params needs weights; call build(input_shape) first")
+        return sum(int(w.size) for _, layer in self.tree() for w in layer._weights.values())
 
     # -- configuration --------------------------------------------------------------------------
 
@@ -244,23 +282,87 @@ class Layer:
 
     # -- running --------------------------------------------------------------------------------
 
-    def call(self, inputs: Array, /, *, mask: Array | None = None) -> Any:
+    def call(self, inputs: Any, /, *, mask: Any = None) -> Any:
         """Compute the layer; the public way in is calling the layer itself."""
         raise NotImplementedError
 
     def _refuse_training(self, training: bool) -> None:
         """Refuse ``training=True`` where it would change the result."""
 
-    def compute_mask(self, inputs: Array, mask: Array | None = None) -> Array | None:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """The mask that travels on with the output, or None."""
-        return mask if self.supports_masking else None
+        return mask
 
-    def __call__(self, inputs: ArrayLike, mask: ArrayLike | None = None, training: bool = False) -> Any:
+    def call_masked(self, args: tuple[Any, ...], kwargs: dict[str, Any], mask: Any, previous: Any) -> tuple[Any, Any]:
+        """The output and the masks that travel on with it.
+
+        Parameters
+        ----------
+        args, kwargs
+            Of ``call``, but for the mask.
+        mask, previous
+            The mask that the layer is to use, and the one that its first input came with.
+        """
+        y = self.call(*args, mask=mask, **kwargs)
+        return y, self.compute_mask(args[0], previous) if self.supports_masking else None
+
+    def __call__(self, inputs: Any, *args: Any, mask: Any = None, training: bool = False, **kwargs: Any) -> Any:
+        """Run the layer on arrays, or draw it into a graph where tensors of one are given.
+
+        Parameters
+        ----------
+        inputs : array_like or Tensor, or a list of them
+        mask : array_like of bool, or a list of them, optional
+            Which steps count. Arrays carry no mask with them, so that of a layer before is to be given.
+        training : bool
+            Accepted for Keras's sake, and refused where it would change the result.
+        """
         self._refuse_training(training)
-        x = np.asarray(inputs)
+        if mask is not None:
+            kwargs["mask"] = mask
+        if tensors_in(inputs, args, kwargs):
+            outputs = self.connect((inputs, *args), kwargs)
+            self.fill()
+            return outputs
+        arrays = tuple(map_structure(np.asarray, arg) if _is_nest(arg) else np.asarray(arg) for arg in (inputs, *args))
         if not self.built:
-            self.build(x.shape)
-        return self.call(x, mask=None if mask is None else np.asarray(mask, dtype=bool))
+            self.build(self.input_shape_of(arrays, kwargs))
+        if mask is not None:
+            kwargs["mask"] = map_structure(lambda m: None if m is None else np.asarray(m, bool), mask)
+        return self.call(*arrays, **kwargs)
+
+    def connect(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Draw a call into a graph: the tensors that it will give. Weights are settled, not yet allocated."""
+        self.prepare(self.input_shape_of(args, kwargs))
+        return Node(self, args, kwargs, self.output_shape_of(args, kwargs)).outputs
+
+    def input_shape_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What ``prepare`` takes for a call with these tensors or arrays."""
+        return map_structure(lambda leaf: tuple(leaf.shape), args[0])
+
+    def output_shape_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Shapes of what a call with these tensors gives."""
+        return self.compute_output_shape(self.input_shape_of(args, kwargs))
+
+    @property
+    def class_name(self) -> str:
+        """The class's name in a configuration: Keras's."""
+        return type(self).__name__ if self.saved_as is None else str(self.saved_as["class_name"])
+
+    @property
+    def who(self) -> str:
+        """The class and the name, for errors."""
+        return f"{type(self).__name__} {self.name!r}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_nodes": []}  # a copy belongs to no graph
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def _is_nest(value: Any) -> bool:
+    """Whether this is several arrays, and not one written as a list of numbers."""
+    if isinstance(value, list | tuple):
+        return any(isinstance(part, np.ndarray) or part is None for part in value)
+    return isinstance(value, dict)

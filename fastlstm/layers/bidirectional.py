@@ -10,12 +10,13 @@ from numpy.typing import ArrayLike
 
 from fastlstm import _core
 from fastlstm.arrays import as_float
-from fastlstm.errors import FastLSTMError, UnsupportedLayerError
-from fastlstm.layers.base import Array, Layer, Shape, keras_class
+from fastlstm.errors import FastLSTMError
+from fastlstm.layers.base import Array, Layer, Shape
+from fastlstm.layers.graph import Tensor
 from fastlstm.layers.lstm import LSTM
+from fastlstm.layers.serialization import layer_from_config, layer_to_config
 
 _MERGES = ("concat", "sum", "mul", "ave", None)
-_SIDES = ("forward_layer", "backward_layer")
 
 
 class Bidirectional(Layer):
@@ -50,9 +51,9 @@ class Bidirectional(Layer):
         super().__init__(**base)
         for argument, given in (("layer", layer), ("backward_layer", backward_layer)):
             if not isinstance(given, LSTM) and (given is not None or argument == "layer"):
-                raise FastLSTMError(f"{self._who}: {argument} is {given!r}; expected a fastlstm.LSTM")
+                raise FastLSTMError(f"{self.who}: {argument} is {given!r}; expected a fastlstm.LSTM")
         if merge_mode not in _MERGES:
-            raise FastLSTMError(f"{self._who}: merge_mode is {merge_mode!r}; expected one of {_MERGES}")
+            raise FastLSTMError(f"{self.who}: merge_mode is {merge_mode!r}; expected one of {_MERGES}")
         self.forward_layer = _copy(layer, "forward_")
         self.backward_layer = backward_layer or _copy(layer, "backward_", go_backwards=True)
         self._check_sides()
@@ -63,60 +64,36 @@ class Bidirectional(Layer):
         self.return_sequences, self.return_state = layer.return_sequences, layer.return_state
         self.stateful = layer.stateful
 
-    @property
-    def _who(self) -> str:
-        return f"Bidirectional {self.name!r}"
-
     def _check_sides(self) -> None:
         forward, backward = self.forward_layer, self.backward_layer
         if forward.go_backwards == backward.go_backwards:
-            raise FastLSTMError(f"{self._who}: both layers have go_backwards={forward.go_backwards}; expected unlike")
+            raise FastLSTMError(f"{self.who}: both layers have go_backwards={forward.go_backwards}; expected unlike")
         for option in ("stateful", "return_sequences", "return_state"):
             one, other = getattr(forward, option), getattr(backward, option)
             if one != other:
-                raise FastLSTMError(f"{self._who}: {option} is {one} forward and {other} backward; expected the same")
+                raise FastLSTMError(f"{self.who}: {option} is {one} forward and {other} backward; expected the same")
 
     # -- shapes and weights -------------------------------------------------------------------------
 
-    def weight_shapes(self, input_shape: Shape) -> dict[str, tuple[int, ...]]:
-        """The forward layer's weights, then the backward layer's."""
-        return {
-            f"{side}/{name}": shape
-            for side in _SIDES
-            for name, shape in getattr(self, side).weight_shapes(input_shape).items()
-        }
+    def sublayers(self) -> dict[str, Layer]:
+        return {"forward_layer": self.forward_layer, "backward_layer": self.backward_layer}
 
-    def build(self, input_shape: Any) -> None:
-        super().build(input_shape)
+    def _prepare_sublayers(self, input_shape: Shape) -> None:
+        for side in self.sublayers().values():
+            side.prepare(input_shape)
+
+    def fill(self) -> None:
+        super().fill()
         if self._given_weights is not None:
-            self.set_weights(self._given_weights)
-
-    def _weight_dtype(self, name: str) -> str:
-        side: LSTM = getattr(self, name.split("/")[0])  # which keeps its own, as in Keras
-        return side.dtype
-
-    def _initial_weight(self, name: str, shape: tuple[int, ...]) -> ArrayLike:
-        side, own = name.split("/")
-        layer: LSTM = getattr(self, side)
-        return layer._weights[own] if layer.built else layer._initial_weight(own, shape)
+            given, self._given_weights = self._given_weights, None
+            self.set_weights(given)
 
     def _input_shape_from(self, arrays: list[Array]) -> Shape | None:
         return self.forward_layer._input_shape_from(arrays)
 
-    def _store(self, weights: dict[str, Array]) -> None:
-        super()._store(weights)
-        for side in _SIDES:
-            own = {name.split("/")[1]: w for name, w in weights.items() if name.startswith(f"{side}/")}
-            getattr(self, side)._store(own)
-
-    def _mark_built(self, input_shape: Shape) -> None:
-        super()._mark_built(input_shape)
-        for side in _SIDES:
-            getattr(self, side)._mark_built(input_shape)
-
     def compute_output_shape(self, input_shape: Shape) -> Any:
         """The merged output's shape (two with merge_mode None), followed by the states' with return_state."""
-        sides = [getattr(self, side).compute_output_shape(input_shape) for side in _SIDES]
+        sides = [side.compute_output_shape(input_shape) for side in (self.forward_layer, self.backward_layer)]
         outputs = [shape[0] if self.return_state else shape for shape in sides]
         states = sides[0][1:] + sides[1][1:] if self.return_state else ()
         if self.merge_mode is None:
@@ -135,27 +112,14 @@ class Bidirectional(Layer):
     # -- configuration --------------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
-        sides = (self.forward_layer, self.backward_layer)
-        forward, backward = (
-            {"module": "keras.layers", "class_name": "LSTM", "config": side.get_config(), "registered_name": None}
-            for side in sides
-        )
+        forward, backward = (layer_to_config(side) for side in (self.forward_layer, self.backward_layer))
         return {**super().get_config(), "merge_mode": self.merge_mode, "layer": forward, "backward_layer": backward}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
         """A new, unbuilt layer from :meth:`get_config`'s result, ours or Keras's."""
-        config = dict(config)
-        for argument in ("layer", "backward_layer"):
-            node = config.get(argument)
-            if node is None:
-                continue
-            who = f"Bidirectional {config.get('name')!r}: {argument}"
-            found = keras_class(node, who)
-            if found != "LSTM":
-                raise UnsupportedLayerError(f"{who} is a {found!r}; fastlstm computes only LSTM in both directions")
-            config[argument] = LSTM.from_config(node["config"])
-        return cls(**config)
+        sides = {side: layer_from_config(config[side]) for side in ("layer", "backward_layer") if config.get(side)}
+        return cls(**{**config, **sides})
 
     # -- state of a stateful layer ----------------------------------------------------------------------
 
@@ -168,9 +132,11 @@ class Bidirectional(Layer):
 
     # -- running ----------------------------------------------------------------------------------------
 
+    supports_masking = True
+
     def __call__(  # type: ignore[override]
         self,
-        sequences: ArrayLike,
+        sequences: Any,
         initial_state: Sequence[ArrayLike] | None = None,
         mask: ArrayLike | None = None,
         training: bool = False,
@@ -192,8 +158,9 @@ class Bidirectional(Layer):
             The merged output, or both with merge_mode None; then forward h, c and backward h, c with
             return_state. Its sequence axis runs with the input's.
         """
-        if not self.built:
-            self.build(np.shape(sequences))
+        if not self.built or isinstance(sequences, Tensor):
+            given = {} if initial_state is None else {"initial_state": initial_state}
+            return super().__call__(sequences, mask=mask, training=training, **given)
         return self.call(sequences, initial_state, mask, training)
 
     def call(
@@ -213,7 +180,7 @@ class Bidirectional(Layer):
             side._refuse_training(training)
         given = (None, None) if initial_state is None else self._halves(initial_state)
         if forward.dtype != self.dtype or backward.dtype != self.dtype:
-            sequences = as_float(sequences, np.dtype(self.dtype), f"{self._who}: sequences")
+            sequences = as_float(sequences, np.dtype(self.dtype), f"{self.who}: sequences")
         inputs = [side._as_sequences(sequences) for side in (forward, backward)]
         shape = inputs[0].shape[:2] if self.return_sequences else inputs[0].shape[:1]
         widths = (forward.units, backward.units)
@@ -246,7 +213,7 @@ class Bidirectional(Layer):
         state = list(initial_state)
         if len(state) != 4:
             raise FastLSTMError(
-                f"{self._who}: initial_state has {len(state)} arrays; expected four: forward h, c, backward h, c"
+                f"{self.who}: initial_state has {len(state)} arrays; expected four: forward h, c, backward h, c"
             )
         return state[:2], state[2:]
 
@@ -255,7 +222,7 @@ class Bidirectional(Layer):
             return np.concatenate([y, y_rev], axis=-1)
         if y.shape != y_rev.shape:
             raise FastLSTMError(
-                f"{self._who}: merge_mode {self.merge_mode!r} needs equal units; "
+                f"{self.who}: merge_mode {self.merge_mode!r} needs equal units; "
                 f"found {y.shape[-1]} forward and {y_rev.shape[-1]} backward"
             )
         if self.merge_mode == "mul":

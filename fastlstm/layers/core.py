@@ -14,6 +14,7 @@ from fastlstm.arrays import as_float
 from fastlstm.config import choose_isa
 from fastlstm.errors import FastLSTMError, UnsupportedLayerError
 from fastlstm.layers.base import Array, Layer, Shape
+from fastlstm.layers.graph import Node, Tensor
 
 
 def positive(value: Any, what: str) -> int:
@@ -96,9 +97,17 @@ class InputLayer(Layer):
         )
         self.dtype = _input_dtype(dtype, who)
         self.sparse, self.ragged, self.optional = bool(sparse), False, optional
-        self._mark_built(self.batch_shape)
+        self.prepare(self.batch_shape)
+        self.fill()
 
-    def call(self, inputs: Array, mask: Array | None = None) -> Array:
+    def tensor(self) -> Tensor:
+        """What stands for the input in a graph."""
+        if not self._nodes:
+            Node(self, (), {}, self.batch_shape)
+        found: Tensor = self._nodes[0].outputs
+        return found
+
+    def call(self, inputs: Array, *, mask: Array | None = None) -> Array:
         return inputs
 
     def get_config(self) -> dict[str, Any]:
@@ -141,6 +150,8 @@ class Dense(Layer):
     lora_rank, quantization_config
         Not supported: an error unless None.
     """
+
+    supports_masking = True
 
     def __init__(
         self,
@@ -197,7 +208,7 @@ class Dense(Layer):
         self._plan: _core.DensePlan | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_plan": None}  # a copy packs its own
+        return {**super().__getstate__(), "_plan": None}  # a copy packs its own
 
     def _packed(self) -> _core.DensePlan:
         """The weights as the kernel wants them, packed at the first use."""
@@ -207,7 +218,7 @@ class Dense(Layer):
             plan = self._plan = _core.DensePlan(w["kernel"], w.get("bias"), self.activation.number, choose_isa())
         return plan
 
-    def call(self, inputs: Array, mask: Array | None = None) -> Array:
+    def call(self, inputs: Array, *, mask: Array | None = None) -> Array:
         plan = self._packed()
         x = inputs
         if type(x) is not np.ndarray or x.dtype is not plan.dtype or not x.flags.carray:
@@ -244,11 +255,13 @@ class Activation(Layer):
         A Keras activation; None is linear.
     """
 
+    supports_masking = True
+
     def __init__(self, activation: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.activation = activations.get(activation, f"Activation {self.name!r}")
 
-    def call(self, inputs: Array, mask: Array | None = None) -> Array:
+    def call(self, inputs: Array, *, mask: Array | None = None) -> Array:
         return self.activation(as_float(inputs, self.dtype, f"Activation {self.name!r}: inputs"))
 
     def get_config(self) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class Embedding(Layer):
     def _initial_weight(self, name: str, shape: tuple[int, ...]) -> ArrayLike:
         return self.embeddings_initializer(shape, self.dtype)
 
-    def call(self, inputs: Array, mask: Array | None = None) -> Array:
+    def call(self, inputs: Array, *, mask: Array | None = None) -> Array:
         ids = inputs
         if ids.dtype != np.int32 and ids.dtype != np.int64:
             with np.errstate(invalid="ignore"):  # NaN becomes an id outside the table, refused below

@@ -13,6 +13,7 @@ from fastlstm.arrays import as_float
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.base import Array, Shape
 from fastlstm.layers.core import positive
+from fastlstm.layers.graph import Tensor
 from fastlstm.layers.lstm_cell import LSTMWeights
 from fastlstm.stream import Stream, as_state
 
@@ -168,8 +169,9 @@ class LSTM(LSTMWeights):
         FastLSTMError
             Wrong rank, width, dtype or state shape; a stateful layer's state is then unchanged.
         """
-        if not self.built:
-            self.build(np.shape(sequences))
+        if not self.built or isinstance(sequences, Tensor):
+            given = {} if initial_state is None else {"initial_state": initial_state}
+            return super().__call__(sequences, mask=mask, training=training, **given)
         return self.call(sequences, initial_state, mask, training)
 
     def call(

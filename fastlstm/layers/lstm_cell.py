@@ -21,6 +21,8 @@ from fastlstm.threads import get_num_threads
 class LSTMWeights(Layer):
     """What LSTM and LSTMCell share: the arguments that say what a cell computes, and its weights."""
 
+    supports_masking = True
+    weights_group = "cell"
     #: Axes of the input, the batch's among them.
     _rank: int
 
@@ -116,7 +118,7 @@ class LSTMWeights(Layer):
         self._plan = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_plan": None}  # a copy packs its own
+        return {**super().__getstate__(), "_plan": None}  # a copy packs its own
 
     def _packed(self) -> _core.Plan:
         """The weights as the kernel wants them, packed at the first use."""
@@ -191,6 +193,8 @@ class LSTMCell(LSTMWeights):
         Threads that a call may use; default ``fastlstm.get_num_threads()``. They change no result.
     """
 
+    supports_masking = False
+    weights_group = ""
     _rank = 2
 
     @property

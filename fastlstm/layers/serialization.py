@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from fastlstm.errors import FastLSTMError, UnsupportedLayerError
-from fastlstm.layers.base import Layer, Shape, keras_class
-from fastlstm.layers.bidirectional import Bidirectional
-from fastlstm.layers.core import Activation, Dense, InputLayer
-from fastlstm.layers.embedding import Embedding
-from fastlstm.layers.lstm import LSTM
-from fastlstm.layers.regularization import Dropout
+from fastlstm.layers.base import Layer
 
-#: Every class that a configuration may name. Nothing else is ever looked up.
-LAYERS: dict[str, type[Layer]] = {
-    cls.__name__: cls for cls in (InputLayer, LSTM, Bidirectional, Dense, Embedding, Dropout, Activation)
-}
+#: Every class that a configuration may name; ``fastlstm.layers`` and the models fill it. Nothing else is ever
+#: looked up.
+LAYERS: dict[str, type[Layer]] = {}
+
+#: What the caller gave for classes that the table lacks, while a configuration is being read.
+_custom: ContextVar[Mapping[str, Any]] = ContextVar("custom_layers")
+
+_OPERATIONS = "keras.src.ops."
 
 
-def layer_from_config(node: dict[str, Any]) -> Layer:
+@contextmanager
+def custom_layers(given: Mapping[str, Any] | None) -> Iterator[None]:
+    """Let configurations that are read inside name these classes as well.
+
+    Parameters
+    ----------
+    given : mapping of str to Layer subclass or callable, optional
+        By the class's name or the name it is registered under; for a ``Lambda`` also by the layer's.
+        A subclass of Layer is made by its ``from_config``; any other callable computes the output from
+        the inputs and has no weights.
+    """
+    for name, value in (given or {}).items():
+        if not isinstance(name, str) or not callable(value):
+            raise FastLSTMError(
+                f"custom_layers: {name!r} is {value!r}; expected a Layer subclass or a function, by a name"
+            )
+    token = _custom.set(dict(given or {}))
+    try:
+        yield
+    finally:
+        _custom.reset(token)
+
+
+def layer_from_config(node: Any) -> Layer:
     """The unbuilt layer that a Keras configuration node describes.
 
     Parameters
@@ -33,26 +58,92 @@ def layer_from_config(node: dict[str, Any]) -> Layer:
     FastLSTMError
         The configuration is not one that the class takes.
     """
-    config = node.get("config")
-    who = f"layer {config.get('name')!r}" if isinstance(config, dict) else f"layer {node.get('class_name')!r}"
-    class_name = keras_class(node, who)
+    if not isinstance(node, dict) or not isinstance(node.get("config"), dict):
+        raise FastLSTMError(f"a layer is {type(node).__name__} without a config; expected a saved layer")
+    config, class_name, module = node["config"], node.get("class_name"), node.get("module")
+    name, registered = config.get("name"), node.get("registered_name")
+    who = f"layer {name!r}"
+    given = _custom.get({})
+    keys = (registered, class_name, name if class_name == "Lambda" else None)
+    found = next((given[key] for key in keys if isinstance(key, str) and key in given), None)
+    if found is not None:
+        return _custom_layer(found, node)
+    if str(module).startswith(_OPERATIONS) and isinstance(class_name, str):
+        from fastlstm.layers.ops import Operation  # here: few models hold one
+
+        return Operation(class_name, **config)
+    own = module is None or module == "keras" or str(module).startswith("keras.")
+    if not isinstance(class_name, str) or not own or registered not in (None, class_name):
+        raise UnsupportedLayerError(
+            f"{who} is a {registered or class_name!r} from {module or 'keras'!r}, not a layer of Keras's own: "
+            f"pass custom_layers={{{registered or class_name!r}: ...}} with a fastlstm.layers.Layer or a function"
+        )
+    if class_name == "Lambda":
+        raise UnsupportedLayerError(
+            f"{who} is a Lambda, whose code in the file is never run: "
+            f"pass custom_layers={{{name!r}: function}} with a function of NumPy arrays that does the same"
+        )
     if class_name not in LAYERS:
         raise UnsupportedLayerError(
-            f"{who} is a {class_name!r}; fastlstm computes Keras's {', '.join(LAYERS)}: "
-            "run this layer outside the model, or replace it by these"
+            f"{who} is a {class_name!r}, which fastlstm does not compute (it computes {', '.join(sorted(LAYERS))}): "
+            f"pass custom_layers={{{class_name!r}: ...}} with a fastlstm.layers.Layer or a function"
         )
+    cls = LAYERS[class_name]
     try:
-        return LAYERS[class_name].from_config(node["config"])
+        return cls.from_config(config, fill=False) if cls.holds_layers else cls.from_config(config)  # type: ignore[call-arg]
     except TypeError as error:
         raise FastLSTMError(f"{who}: {class_name} cannot be made from its config: {error}") from None
 
 
-def layer_to_config(layer: Layer, input_shape: Shape | None) -> dict[str, Any]:
+def _custom_layer(found: Any, node: dict[str, Any]) -> Layer:
+    from fastlstm.layers.custom import FunctionLayer  # here: few models hold one
+
+    if isinstance(found, type) and issubclass(found, Layer):
+        layer = found.from_config(node["config"])
+    else:
+        layer = FunctionLayer(found, name=node["config"].get("name"))
+    layer.saved_as = {key: node[key] for key in ("module", "class_name", "registered_name", "config") if key in node}
+    return layer
+
+
+def layer_to_config(layer: Layer) -> dict[str, Any]:
     """A layer as Keras's configuration node; with the input shape it can be built again."""
-    node = {
-        "module": "keras.layers",
-        "class_name": type(layer).__name__,
+    node = layer.saved_as or {
+        "module": layer.module,
+        "class_name": layer.class_name,
         "config": layer.get_config(),
         "registered_name": None,
     }
-    return node if input_shape is None else {**node, "build_config": {"input_shape": input_shape}}
+    shape = layer._input_shape
+    bare = shape is None or layer.is_operation or layer.class_name == "InputLayer"
+    return dict(node) if bare else {**node, "build_config": {"input_shape": shape}}
+
+
+def argument_to_config(value: Any) -> Any:
+    """A plain argument of a call as Keras writes it."""
+    if isinstance(value, slice):
+        config = {"start": value.start, "stop": value.stop, "step": value.step}
+        return {"class_name": "__slice__", "config": config}
+    if value is Ellipsis:
+        return {"class_name": "__ellipsis__", "config": {}}
+    return value
+
+
+def argument_from_config(value: Any, tensor: Callable[[Any], Any], who: str) -> Any:
+    """A saved argument of a call; ``tensor`` gives the tensor of a ``keras_history``."""
+    if isinstance(value, list):
+        return [argument_from_config(part, tensor, who) for part in value]
+    if not isinstance(value, dict):
+        return value
+    kind, config = value.get("class_name"), value.get("config")
+    if kind is None:
+        return {key: argument_from_config(part, tensor, who) for key, part in value.items()}
+    if kind == "__keras_tensor__" and isinstance(config, dict):
+        return tensor(config.get("keras_history"))
+    if kind == "__slice__" and isinstance(config, dict):
+        return slice(*(config.get(end) for end in ("start", "stop", "step")))
+    if kind == "__tuple__":
+        return tuple(argument_from_config(part, tensor, who) for part in value.get("items", ()))
+    if kind == "__ellipsis__":
+        return Ellipsis
+    raise UnsupportedLayerError(f"{who}: a call has an argument of class {kind!r}, which fastlstm does not compute")

@@ -10,23 +10,9 @@ import numpy as np
 from fastlstm import _core
 from fastlstm.layers.base import Array, Layer
 from fastlstm.layers.lstm import LSTM
-from fastlstm.layers.regularization import Dropout
 
 
-def stacks_of(layers: Sequence[Layer]) -> list[list[Layer]]:
-    """The layers in order, those together that run in one call; Dropout, which does nothing, left out."""
-    stacks: list[list[Layer]] = []
-    for layer in layers:
-        if isinstance(layer, Dropout):
-            continue
-        if stacks and _goes_on(stacks[-1][-1], layer):
-            stacks[-1].append(layer)
-        else:
-            stacks.append([layer])
-    return stacks
-
-
-def _goes_on(below: Layer, above: Layer) -> bool:
+def goes_on(below: Layer, above: Layer) -> bool:
     """Whether ``above`` can read the steps of ``below`` as they come."""
     if type(below) is not LSTM or type(above) is not LSTM:
         return False

@@ -3,24 +3,48 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
 
 from fastlstm.errors import FastLSTMError, ModelFileError
 
 if TYPE_CHECKING:
-    from fastlstm.model import Sequential
+    from fastlstm.loading.contents import Contents
+    from fastlstm.model import Model
+
+Path = str | os.PathLike[str]
+
+MAX_FILE_SIZE = 2 * 2**30
+MAX_PARAMS = 2**28
 
 
 def load_model(
-    path: str | os.PathLike[str], *, max_file_size: int = 2 * 2**30, max_params: int = 2**28
-) -> Sequential:
-    """Open a trained model.
+    path: Path,
+    *,
+    weights: Path | None = None,
+    custom_layers: Mapping[str, Any] | None = None,
+    mask_propagation: str = "3.15",
+    max_file_size: int = MAX_FILE_SIZE,
+    max_params: int = MAX_PARAMS,
+) -> Model:
+    """Open a trained model that any Keras wrote; it computes what that Keras computed.
 
     Parameters
     ----------
     path : str or path-like
-        A ``.keras`` file of a ``keras.Sequential`` model, or an ``.npz`` file that ``model.save``
-        wrote. The content decides which it is, not the name.
+        A ``.keras`` file or directory, a whole model in HDF5 (``.h5``, ``.hdf5``) of Keras 1, 2, 3 or tf.keras,
+        an architecture as JSON, or an ``.npz`` file that ``model.save`` wrote. The content decides which it
+        is, not the name.
+    weights : str or path-like, optional
+        The file that holds the weights, where that is another one. Needed with an architecture alone.
+    custom_layers : mapping of str to Layer subclass or callable, optional
+        What computes the classes that the file names and fastlstm lacks, by class name (for a ``Lambda`` also
+        by the layer's name). A subclass of :class:`fastlstm.layers.Layer` is made by its ``from_config`` and
+        has its weights read; any other callable takes and returns NumPy arrays.
+    mask_propagation : {"3.15", "3.16"}
+        Whether RNN layers, Bidirectional and TimeDistributed hand a mask on to the layer after them, as up to
+        Keras 3.15, or drop it, as from Keras 3.16 on.
     max_file_size : int
         Limit in bytes for the file and for what it unpacks to.
     max_params : int
@@ -28,7 +52,8 @@ def load_model(
 
     Returns
     -------
-    Sequential
+    Model
+        A :class:`fastlstm.Sequential` or :class:`fastlstm.Functional`.
 
     Raises
     ------
@@ -37,24 +62,106 @@ def load_model(
     ModelFileError
         The file is missing, damaged, too large, made to do harm, or no model file.
     """
-    from fastlstm.loading.archive import Archive  # here, so that importing fastlstm stays quick
+    if mask_propagation not in ("3.15", "3.16"):
+        raise FastLSTMError(f"mask_propagation is {mask_propagation!r}; expected '3.15' or '3.16'")
+    with ExitStack() as files:
+        with _named(path):
+            found = _contents(path, max_file_size, files)
+            if found.config is None:
+                raise ModelFileError(
+                    f"is {found.kind}, without an architecture: build the model in code and use "
+                    "model.load_weights, or pass this file as weights= beside the architecture"
+                )
+            if weights is None and found.weights is None:
+                raise ModelFileError(f"is {found.kind}, without weights: pass the file that holds them as weights=")
+            model = _described(found, max_params, custom_layers)
+            if mask_propagation == "3.16":
+                _drop_masks(model)
+            if weights is None:
+                _take(model, found)
+        if weights is not None:
+            with _named(weights):
+                _take(model, _contents(weights, max_file_size, files))
+    return model
 
+
+def load_weights(model: Model, path: Path, *, max_file_size: int = MAX_FILE_SIZE) -> None:
+    """Read the weights of a model that has been built in code; see :meth:`fastlstm.Model.load_weights`."""
+    with ExitStack() as files, _named(path):
+        _take(model, _contents(path, max_file_size, files))
+
+
+def describe(
+    path: Path,
+    *,
+    custom_layers: Mapping[str, Any] | None = None,
+    max_file_size: int = MAX_FILE_SIZE,
+    max_params: int = MAX_PARAMS,
+) -> tuple[str, Model]:
+    """What kind of file this is, and the model that it describes; no weights are read."""
+    with ExitStack() as files, _named(path):
+        found = _contents(path, max_file_size, files)
+        if found.config is None:
+            raise ModelFileError(f"is {found.kind}, without an architecture")
+        return found.kind, _described(found, max_params, custom_layers)
+
+
+def _contents(path: Path, max_file_size: int, files: ExitStack) -> Contents:
+    from fastlstm.loading.contents import contents_of  # here, so that importing fastlstm stays quick
+
+    return contents_of(path, max_file_size, files)
+
+
+def _described(found: Contents, max_params: int, custom: Mapping[str, Any] | None) -> Model:
+    from fastlstm.loading.architecture import described
+    from fastlstm.loading.legacy import modernize, writer_of
+
+    config = found.config if found.own else modernize(found.config, found.version)
+    model = described(config, max_params, custom)
+    writer = writer_of(None if found.own else found.config, found.version or ("3" if found.own else None))
+    model.written_by = found.version or f"{writer.generation}.{writer.minor}.0"
+    if writer.generation < 3:
+        _as_before_keras_3(model)
+    return model
+
+
+def _as_before_keras_3(model: Model) -> None:
+    """What older Kerases computed otherwise, and no configuration says."""
+    for _, layer in model.tree():
+        layer.mask_comes_alone = False
+        if hasattr(layer, "mask_merging"):
+            layer.mask_merging = "all"
+
+
+def _drop_masks(model: Model) -> None:
+    from fastlstm.layers import Bidirectional, TimeDistributed
+    from fastlstm.layers.recurrent import Recurrent
+
+    for _, layer in model.tree():
+        if isinstance(layer, Recurrent | Bidirectional | TimeDistributed):
+            layer.supports_masking = False
+
+
+def _take(model: Model, found: Contents) -> None:
+    """Put a file's weights into the model, all or none."""
+    if found.weights is None:
+        raise ModelFileError(f"is {found.kind}, without weights")
+    given = {id(layer): (layer, arrays) for layer, arrays in found.weights(model)}
+    without = [layer.who for _, layer in model.tree() if layer._expected and id(layer) not in given]
+    if without:
+        raise ModelFileError(f"holds no weights for {', '.join(without)}")
+    for layer, arrays in given.values():
+        layer.store(arrays)
+    model.fill()  # layers without weights of their own are then built
+
+
+@contextmanager
+def _named(path: object) -> Iterator[None]:
+    """Errors begin with the path; whatever a damaged file provokes below becomes one."""
+    shown = repr(os.fspath(path)) if isinstance(path, str | os.PathLike) else repr(path)
     try:
-        with Archive(path, max_file_size) as archive:
-            if "config.npy" in archive.members:
-                from fastlstm.loading import npz
-
-                return npz.read(archive, max_params)
-            if "config.json" in archive.members:
-                from fastlstm.loading import keras_file
-
-                return keras_file.read(archive, max_params)
-            raise ModelFileError("is a zip file, but no model: it has neither config.json nor config.npy")
+        yield
     except FastLSTMError as error:
-        raise type(error)(f"{_named(path)}: {error}") from error.__cause__
-    except Exception as error:  # whatever a damaged file provokes below
-        raise ModelFileError(f"{_named(path)}: cannot be read ({type(error).__name__}: {error})") from error
-
-
-def _named(path: object) -> str:
-    return repr(os.fspath(path)) if isinstance(path, str | os.PathLike) else repr(path)
+        raise type(error)(f"{shown}: {error}") from error.__cause__
+    except Exception as error:
+        raise ModelFileError(f"{shown}: cannot be read ({type(error).__name__}: {error})") from error

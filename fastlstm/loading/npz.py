@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 import struct
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastlstm import saving
 from fastlstm.errors import ModelFileError
-from fastlstm.layers.base import Array
+from fastlstm.layers.base import Array, Layer
 from fastlstm.loading import jsonrules
-from fastlstm.loading.architecture import plan
 from fastlstm.loading.archive import Archive
+from fastlstm.loading.contents import Contents, Weights
 from fastlstm.loading.jsonrules import shown
-from fastlstm.model import Sequential
+
+if TYPE_CHECKING:
+    from fastlstm.model import Model
 
 CONFIG = "config.npy"
 _MAX_HEADER = 1024
@@ -25,8 +28,8 @@ _HEADER = re.compile(
 )
 
 
-def read(archive: Archive, max_params: int) -> Sequential:
-    """The model in an open archive that has a member ``config.npy``."""
+def contents(archive: Archive) -> Contents:
+    """What an open archive with a member ``config.npy`` holds."""
     head = jsonrules.parse(_config(archive), "its configuration")
     if not isinstance(head, dict) or head.get("format") != saving.FORMAT:
         raise ModelFileError("is an .npz file, but not one that fastlstm wrote")
@@ -34,20 +37,26 @@ def read(archive: Archive, max_params: int) -> Sequential:
         raise ModelFileError(
             f"has version {shown(head.get('version'))} of the format; expected {saving.VERSION}"
         )
-    described = plan(head, max_params)
-    names = [[f"{i}/{name}.npy" for name in slot.weights] for i, slot in enumerate(described.slots)]
-    expected = {CONFIG, *(name for layer in names for name in layer)}
+    version = head.get("keras_version")
+    if version is not None and not isinstance(version, str):
+        raise ModelFileError(f"its keras_version is {shown(version)}; expected a string")
+    return Contents("an .npz file of fastlstm", head, version, lambda model: _weights(archive, model), own=True)
+
+
+def _weights(archive: Archive, model: Model) -> Weights:
+    slots = {
+        f"{place}/{name}.npy" if place else f"{name}.npy": (layer, name)
+        for place, layer in saving.places(model)
+        for name in layer._expected
+    }
+    expected = {CONFIG, *slots}
     if expected != set(archive.members):
         wrong = sorted(expected ^ set(archive.members))
         raise ModelFileError(f"its members do not match its layers: {shown(wrong)} missing or too many")
-    weights = [
-        [
-            _weight(archive, name, shape, slot.layer.dtype)
-            for name, shape in zip(row, slot.weights.values(), strict=True)
-        ]
-        for row, slot in zip(names, described.slots, strict=True)
-    ]
-    return described.model(weights)
+    found: dict[int, tuple[Layer, dict[str, Array]]] = {id(layer): (layer, {}) for _, layer in model.tree()}
+    for member, (layer, name) in slots.items():
+        found[id(layer)][1][name] = _weight(archive, member, layer._expected[name], layer.dtype)
+    return list(found.values())
 
 
 def _config(archive: Archive) -> bytes:

@@ -1,0 +1,143 @@
+"""The closed table of operations: Keras's class name, where Keras has it, what it computes and what shape it gives."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastlstm.layers import op_functions as f
+from fastlstm.layers import op_shapes as s
+from fastlstm.layers.op_functions import Function
+
+
+class Entry(NamedTuple):
+    """One operation.
+
+    Attributes
+    ----------
+    run, shape : callable
+        The result, and its shape. Both take the call's arguments in order and the configuration by name.
+    module : str
+        Where Keras has the class, as its files name it.
+    """
+
+    run: Function
+    shape: Function
+    module: str
+
+
+def _same(**functions: Function) -> dict[str, tuple[Function, Function]]:
+    return {name: (function, s.same) for name, function in functions.items()}
+
+
+def _together(**functions: Function) -> dict[str, tuple[Function, Function]]:
+    return {name: (function, s.elementwise) for name, function in functions.items()}
+
+
+def _reduced(**functions: Function) -> dict[str, tuple[Function, Function]]:
+    return {name: (function, s.reduced) for name, function in functions.items()}
+
+
+_UNARY_FLOAT = {
+    "Exp": np.exp, "Exp2": np.exp2, "Expm1": np.expm1, "Log": np.log, "Log10": np.log10, "Log1p": np.log1p,
+    "Log2": np.log2, "Sqrt": np.sqrt, "Reciprocal": np.reciprocal, "Sin": np.sin, "Cos": np.cos, "Tan": np.tan,
+    "Sinh": np.sinh, "Cosh": np.cosh, "Arcsin": np.arcsin, "Arccos": np.arccos, "Arctan": np.arctan,
+    "Arcsinh": np.arcsinh, "Arccosh": np.arccosh, "Arctanh": np.arctanh, "Floor": np.floor, "Ceil": np.ceil,
+    "Isnan": np.isnan, "Isinf": np.isinf, "Isfinite": np.isfinite,
+}  # fmt: skip
+_UNARY = {
+    "Absolute": np.abs, "Abs": np.abs, "Negative": np.negative, "Square": np.square, "Sign": np.sign,
+    "Trunc": np.trunc, "Copy": np.array, "Conjugate": np.conjugate, "Real": np.real,
+}  # fmt: skip
+_BINARY = {
+    "Add": np.add, "Subtract": np.subtract, "Multiply": np.multiply, "Power": np.power, "Mod": np.mod,
+    "Maximum": np.maximum, "Minimum": np.minimum,
+}  # fmt: skip
+_BINARY_FLOAT = {"TrueDivide": np.divide, "Divide": np.divide, "Arctan2": np.arctan2, "Logaddexp": np.logaddexp}
+_COMPARISONS = {
+    "Equal": np.equal, "NotEqual": np.not_equal, "Greater": np.greater, "GreaterEqual": np.greater_equal,
+    "Less": np.less, "LessEqual": np.less_equal,
+}  # fmt: skip
+_LOGICAL = {"LogicalAnd": np.logical_and, "LogicalOr": np.logical_or, "LogicalXor": np.logical_xor}
+_ACTIVATIONS = {
+    "Relu": "relu", "Relu6": "relu6", "Sigmoid": "sigmoid", "SparseSigmoid": "sparse_sigmoid", "Softplus": "softplus",
+    "Softsign": "softsign", "SparsePlus": "sparse_plus", "Silu": "silu", "LogSigmoid": "log_sigmoid",
+    "HardSigmoid": "hard_sigmoid", "HardSilu": "hard_silu", "HardTanh": "hard_tanh", "Selu": "selu",
+    "TanhShrink": "tanh_shrink",
+}  # fmt: skip
+
+_NUMPY: dict[str, tuple[Function, Function]] = {
+    **_same(**{name: f.unary_float(g) for name, g in _UNARY_FLOAT.items()}),
+    **_same(**{name: f.unary(g) for name, g in _UNARY.items()}),
+    **_same(Tanh=f.named("tanh"), LogicalNot=f.logical(np.logical_not), Round=f.round_),
+    **_same(ZerosLike=f.like(0), OnesLike=f.like(1)),
+    **_together(**{name: f.binary(g) for name, g in _BINARY.items()}),
+    **_together(**{name: f.binary(g, at_least_float=True) for name, g in _BINARY_FLOAT.items()}),
+    **_together(**{name: f.comparison(g) for name, g in _COMPARISONS.items()}),
+    **_together(**{name: f.logical(g) for name, g in _LOGICAL.items()}),
+    **_together(FloorDivide=f.floor_divide, DivideNoNan=f.divide_no_nan),
+    **_reduced(Mean=f.reduction(np.mean, f.floating), Var=f.reduction(np.var, f.floating)),
+    **_reduced(Std=f.reduction(np.std, f.floating), Sum=f.total(np.sum), Prod=f.total(np.prod)),
+    **_reduced(Max=f.extreme(np.max, np.maximum), Min=f.extreme(np.min, np.minimum)),
+    **_reduced(Amax=f.reduction(np.max), Amin=f.reduction(np.min)),
+    **_reduced(Any=f.reduction(np.any), All=f.reduction(np.all)),
+    "Argmax": (f.place(np.argmax), s.placed),
+    "Argmin": (f.place(np.argmin), s.placed),
+    "Where": (f.where, s.where),
+    "Clip": (f.clip, s.clipped),
+    "Cumsum": (f.cumulative(np.cumsum), s.accumulated),
+    "Cumprod": (f.cumulative(np.cumprod), s.accumulated),
+    "Matmul": (f.binary(np.matmul), s.matmul),
+    "Dot": (f.dot, s.dot),
+    "Einsum": (f.einsum, s.einsum),
+    "Reshape": (f.reshape, s.reshape),
+    "Ravel": (lambda x: np.ravel(x), lambda x: s.reshape(x, newshape=[-1])),
+    "Transpose": (f.transpose, s.transpose),
+    "ExpandDims": (f.expand_dims, s.expand_dims),
+    "Squeeze": (f.squeeze, s.squeeze),
+    "Concatenate": (f.concatenate, s.concatenate),
+    "Stack": (f.stack, s.stack),
+    "Split": (f.split, s.split),
+    "Flip": (f.flip, s.along),
+    "Roll": (f.roll, s.roll),
+    "Repeat": (f.repeat, s.repeat),
+    "Tile": (f.tile, s.tile),
+    "BroadcastTo": (f.broadcast_to, s.broadcast_to),
+    "Swapaxes": (lambda x, *, axis1, axis2: np.swapaxes(x, axis1, axis2), s.swapaxes),
+    "Moveaxis": (lambda x, *, source, destination: np.moveaxis(x, source, destination), s.moveaxis),
+    "Pad": (f.pad, s.pad),
+    "Take": (f.take, s.take),
+    "GetItem": (lambda x, key: np.asarray(np.asarray(x)[key]), s.get_item),
+}
+_NN: dict[str, tuple[Function, Function]] = {
+    **_same(**{name: f.named(name_of) for name, name_of in _ACTIVATIONS.items()}),
+    **_same(LeakyRelu=f.leaky_relu, Elu=f.elu, Gelu=f.gelu),
+    **_same(Celu=f.default_only("celu", "alpha", 1.0), Squareplus=f.default_only("squareplus", "b", 4)),
+    **_same(SoftShrink=f.default_only("soft_shrink", "threshold", 0.5)),
+    **_same(HardShrink=f.default_only("hard_shrink", "threshold", 0.5)),
+    "Softmax": (f.softmax, s.along),
+    "LogSoftmax": (f.log_softmax, s.along),
+    "Normalize": (f.normalize, s.along),
+    "OneHot": (f.one_hot, s.one_hot),
+}
+_CORE: dict[str, tuple[Function, Function]] = {
+    **_same(Cast=f.cast, StopGradient=lambda variable: np.asarray(variable)),
+    "Slice": (f.slice_, s.slice_),
+    "Unstack": (f.unstack, s.unstack),
+}
+_MATH = {**_reduced(Logsumexp=f.logsumexp), **_same(Rsqrt=f.unary_float(lambda x: 1 / np.sqrt(x)))}
+
+#: Every operation by its class name in Keras. Nothing else is ever looked up.
+TABLE: dict[str, Entry] = {
+    name: Entry(run, shape, module)
+    for module, group in (
+        ("keras.src.ops.numpy", _NUMPY),
+        ("keras.src.ops.nn", _NN),
+        ("keras.src.ops.core", _CORE),
+        ("keras.src.ops.math", _MATH),
+        ("keras.src.ops.linalg", _reduced(Norm=f.norm)),
+        ("keras.src.activations.activations", _same(ReLU=f.relu, Mish=f.named("mish"))),
+    )
+    for name, (run, shape) in group.items()
+}

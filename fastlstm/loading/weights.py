@@ -1,0 +1,151 @@
+"""Which array of an HDF5 file is which weight of a model; each is checked before its numbers are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastlstm.errors import ModelFileError
+from fastlstm.layers.base import Array, Layer
+from fastlstm.loading.contents import Weights
+from fastlstm.loading.hdf5 import Dataset, Group
+from fastlstm.loading.jsonrules import shown
+from fastlstm.loading.legacy import writer_of
+from fastlstm.loading.legacy_h5 import WEIGHTS, legacy_layout
+from fastlstm.loading.legacy_weights import Leaf, arrange
+
+if TYPE_CHECKING:
+    from fastlstm.model import Model
+
+Stored = list[tuple[str, Dataset]]
+Layout = list[tuple[str, Stored]]
+
+_ROOTS = ("layers", "_layer_checkpoint_dependencies")  # since Keras 2.14; in 2.12 and 2.13
+
+
+def modern_weights(root: Group, model: Model) -> Weights:
+    """The arrays of all layers from Keras 3's layout, where the classes of the layers name the groups.
+
+    Raises
+    ------
+    ModelFileError
+        A weight is missing, is one too many, has another shape or type or belongs to another layer.
+    """
+    container = next((name for name in _ROOTS if name in root), None)
+    if container is None:
+        raise ModelFileError("weights: the HDF5 file has no group 'layers'; expected one that Keras 3 wrote")
+    groups: dict[str, Group | None] = {"": root}
+
+    def group_at(path: str) -> Group | None:
+        if path not in groups:
+            above, _, name = path.rpartition("/")
+            inside = group_at(above)
+            groups[path] = inside.group(name) if inside is not None and name in inside else None
+        return groups[path]
+
+    found = []
+    for place, layer in model.tree():
+        if place:
+            parts = [container if part == "layers" else part for part in place.split("/")]
+            found.append((layer, _layer(layer, "/".join(parts), group_at)))
+    return found
+
+
+def _layer(layer: Layer, path: str, group_at: Callable[[str], Group | None]) -> dict[str, Array]:
+    """One layer's own weights from its group."""
+    own = group_at(f"{path}/vars")
+    name = None if own is None else own.string("name")
+    if name not in (None, layer.name):
+        raise ModelFileError(
+            f"weights: {path} is for a layer named {shown(name)}; expected {shown(layer.name)}"
+        )
+    shapes: dict[str, dict[str, tuple[int, ...]]] = {"": {}}
+    for weight, shape in layer._expected.items():  # a weight may name a group inside the layer's
+        shapes.setdefault(weight.rpartition("/")[0], {})[weight] = shape
+    arrays: dict[str, Array] = {}
+    for inner, wanted in shapes.items():
+        place = "/".join(part for part in (path, layer.weights_group, inner, "vars") if part)
+        group = group_at(place)
+        if group is None and not wanted:
+            continue
+        if group is None:
+            raise ModelFileError(f"weights: layer {shown(layer.name)}: {place} is missing")
+        numbers = [str(i) for i in range(len(wanted))]
+        if sorted(group.names) != sorted(numbers):
+            raise ModelFileError(
+                f"weights: layer {shown(layer.name)}: {place} holds {shown(sorted(group.names))}; "
+                f"expected {len(wanted)} arrays: 0, 1, ..."
+            )
+        for number, (weight, shape) in zip(numbers, wanted.items(), strict=True):
+            who = f"layer {shown(layer.name)}: {place}/{number} ({weight})"
+            arrays[weight] = group.dataset(number).array(shape, layer.dtype, who)
+    return arrays
+
+
+def legacy_weights(root: Group, model: Model, version: str) -> Weights:
+    """The arrays of all layers from the layout of Keras 1 and 2, where attributes give names and order.
+
+    Raises
+    ------
+    ModelFileError
+        As of :func:`modern_weights`.
+    """
+    found: Weights = []
+    group = root.group(WEIGHTS) if WEIGHTS in root else root
+    backend = group.string("backend")
+    writer = writer_of(None, version)
+    for layer, stored in _matched(model, legacy_layout(root)):
+        leaves = list(_leaves(layer))
+        shapes = [dataset.shape for _, dataset in stored]
+        described = [
+            Leaf(f"layer {shown(leaf.name)}", leaf.class_name, leaf.get_config(), [s for _, _, s in _slots(leaf)])
+            for leaf in leaves
+        ]
+        places = arrange(described, shapes, writer, backend)
+        for leaf, (indices, form) in zip(leaves, places, strict=True):
+            read = indices[: len(indices) - form.skipped]
+            who = f"layer {shown(leaf.name)}"
+            arrays = form.convert(
+                [stored[i][1].array(shapes[i], leaf.dtype, f"{who}: {shown(stored[i][0])}") for i in read]
+            )
+            own: dict[int, tuple[Layer, dict[str, Array]]] = {}
+            for (inner, name, shape), array in zip(_slots(leaf), arrays, strict=True):
+                if array.shape != shape:
+                    raise ModelFileError(f"weights: {who}: {name} has shape {array.shape}; expected {shape}")
+                own.setdefault(id(inner), (inner, {}))[1][name] = np.array(array, inner.dtype, order="C")
+            found += own.values()
+    return found
+
+
+def _matched(model: Model, layout: Layout) -> list[tuple[Layer, Stored]]:
+    """The layers with weights and their groups: by name where all names agree, else, as Keras does, in order."""
+    layers = [layer for layer in model.layers if any(inner._expected for _, inner in layer.tree())]
+    stored = [(name, weights) for name, weights in layout if weights]
+    by_name = dict(stored)
+    if len(layers) != len(stored):
+        raise ModelFileError(
+            f"weights: the file has {len(stored)} layers with weights ({shown([n for n, _ in stored])}); "
+            f"the model has {len(layers)} ({shown([layer.name for layer in layers])})"
+        )
+    if len(by_name) == len(stored) and all(layer.name in by_name for layer in layers):
+        return [(layer, by_name[layer.name]) for layer in layers]
+    return [(layer, weights) for layer, (_, weights) in zip(layers, stored, strict=True)]
+
+
+def _leaves(layer: Layer) -> Iterator[Layer]:
+    """The layer, or those of a model, which keeps the weights of all its layers in one group."""
+    from fastlstm.model import Model
+
+    if not isinstance(layer, Model):
+        if any(inner._expected for _, inner in layer.tree()):
+            yield layer
+        return
+    for inner in layer.layers:
+        yield from _leaves(inner)
+
+
+def _slots(leaf: Layer) -> list[tuple[Layer, str, tuple[int, ...]]]:
+    """The weights in a layer and the layers inside it: whose, which, of what shape."""
+    return [(inner, name, shape) for _, inner in leaf.tree() for name, shape in inner._expected.items()]

@@ -1,0 +1,219 @@
+"""A model taken apart for streaming: what each of its calls does when the steps come one after the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastlstm.errors import FastLSTMError
+from fastlstm.layers.base import Layer, Shape
+from fastlstm.layers.embedding import Embedding
+from fastlstm.program import Program, Slot, Step, _Call, _Chain, slots_in
+from fastlstm.stream_parts import Cast, LastStep, Part, Recurrent, Window
+from fastlstm.stream_rules import ALL, CONVOLUTIONS, LAST, check_steps_alone, index_of, reach, refusal
+from fastlstm.structure import flatten, map_structure, unflatten
+
+if TYPE_CHECKING:
+    from fastlstm.model import Model
+
+
+class Unrolled:
+    """A model's calls for a block of steps, those of models inside it among them.
+
+    A slot is timed, with one entry a step, or whole, with one value a prefix.
+
+    Attributes
+    ----------
+    parts : list of Part
+        In the order that they run in.
+    inputs : list of Slot
+        In flat order.
+    outputs
+        A nest of slots.
+    shapes, timed : list
+        By the number of a slot: its shape in the model, and whether it is timed.
+
+    Raises
+    ------
+    UnsupportedLayerError
+        A layer needs steps that are still to come, or all of them at once; it is named.
+    """
+
+    def __init__(self, model: Model, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self.parts: list[Part] = []
+        self.shapes: list[Shape] = []
+        self.timed: list[bool] = []
+        self._dtypes: list[str] = []
+        self._masked: list[bool] = []  # whether a mask may come with it
+        program = model.program
+        timed = _timed(program)
+        if not any(timed):
+            raise FastLSTMError(f"{model.who} has no input with steps to stream; call the model itself")
+        self.inputs = [
+            self._slot(entry.batch_shape, entry.dtype, steps, False)
+            for entry, steps in zip(program.entries, timed, strict=True)
+        ]
+        self.outputs = self._through(program, self.inputs)
+
+    def _slot(self, shape: Shape, dtype: str, timed: bool, masked: bool) -> Slot:
+        self.shapes.append(shape)
+        self._dtypes.append(dtype)
+        self.timed.append(timed)
+        self._masked.append(masked)
+        return Slot(len(self.shapes) - 1)
+
+    def _through(self, program: Program, given: list[Slot]) -> Any:
+        """Take over a program's calls, from these slots to the nest of slots that is returned."""
+        own = {slot.number: outer for slot, outer in zip(flatten(program.inputs), given, strict=True)}
+
+        def outer(leaf: Any) -> Any:
+            return own[leaf.number] if isinstance(leaf, Slot) else leaf
+
+        for step in program.steps:
+            args, kwargs = map_structure(outer, (step.args, step.kwargs))
+            targets = flatten(step.outputs)
+            facts = [(program.shapes[slot.number], program._dtypes[slot.number]) for slot in targets]
+            found = self._step(Step(step.layer, args, kwargs, step.outputs), facts)
+            own.update(zip((slot.number for slot in targets), flatten(found), strict=True))
+        return map_structure(outer, program.outputs)
+
+    # -- one call -----------------------------------------------------------------------------------
+
+    def _step(self, step: Step, facts: list[tuple[Shape, str]]) -> Any:
+        """Add the parts that compute a call; returns its outputs' slots."""
+        layer, slots = step.layer, slots_in([step.args, step.kwargs])
+        if layer.passes_through and step.source is not None:
+            return step.source
+        kinds = {self.timed[slot.number] for slot in slots}
+        if kinds == {False}:
+            if any(getattr(inner, "stateful", False) for _, inner in layer.tree()):
+                raise refusal(layer, "is stateful, but what it reads is not a sequence of steps")
+            return self._call(step, facts, timed=False)
+        if layer.holds_layers:
+            return self._inner(layer, step)
+        if len(kinds) > 1:
+            raise refusal(layer, "joins a sequence with what is there only once for a whole sequence")
+        if hasattr(layer, "stream"):
+            return self._recurrent(layer, step, facts)
+        if type(layer).__name__ in CONVOLUTIONS and reach(layer):
+            return self._window(layer, step, facts)
+        if layer.is_operation and layer.class_name == "GetItem":
+            return self._item(layer, step, facts)
+        self._check_steps_alone(layer, step)
+        return self._call(step, facts, timed=True)
+
+    def _call(self, step: Step, facts: list[tuple[Shape, str]], timed: bool) -> Any:
+        """The layer's own call, of each step by itself or of each prefix."""
+        layer, read = step.layer, slots_in([step.args, step.kwargs])
+        masked = layer.supports_masking and any(self._masked[slot.number] for slot in read)
+        masked = masked or type(layer).__name__ == "Masking" or bool(getattr(layer, "mask_zero", False))
+        outputs = unflatten(step.outputs, [self._slot(*fact, timed, masked) for fact in facts])
+        if step.source is not None and isinstance(outputs, Slot):
+            self.parts.append(_Chain(layer, step.source.number, outputs.number))
+        else:
+            self.parts.append(_Call(step._replace(outputs=outputs)))
+        return outputs
+
+    def _inner(self, layer: Any, step: Step) -> Any:
+        """A model inside the model: its calls, with a state of their own at each call of it."""
+        if len(step.args) != 1 or _given(step.kwargs):
+            raise refusal(layer, "is called with more than its inputs")
+        given = flatten(layer._structured(step.args[0]))
+        for i, (slot, entry) in enumerate(zip(given, layer.program.entries, strict=True)):
+            n = slot.number
+            if len(self.shapes[n]) != len(entry.batch_shape):
+                raise refusal(layer, f"gets an input of shape {self.shapes[n]} for {entry.batch_shape}")
+            if self._dtypes[n] != entry.dtype:
+                given[i] = self._slot(self.shapes[n], entry.dtype, self.timed[n], self._masked[n])
+                self.parts.append(Cast(n, given[i].number, entry.dtype))
+        return self._through(layer.program, given)
+
+    def _recurrent(self, layer: Any, step: Step, facts: list[tuple[Shape, str]]) -> Slot:
+        if getattr(layer, "go_backwards", False):
+            raise refusal(layer, "reads the end of a sequence first (go_backwards=True)")
+        if getattr(layer, "return_state", False):
+            raise refusal(layer, "returns its states (return_state=True)")
+        options = _given(step.kwargs)
+        mask = options.pop("mask", None)
+        if len(step.args) != 1 or options:
+            raise refusal(layer, f"is called with more than a sequence ({', '.join(options) or 'initial_state'})")
+        source: Slot = step.args[0]
+        ((shape, dtype),) = facts
+        masked = mask is not None or self._masked[source.number]
+        sequences = layer.return_sequences
+        target = self._slot(shape, dtype, sequences, masked and sequences)
+        units: Any = shape[-1]
+        last = np.zeros((self.batch_size, units), dtype) if masked else None
+        stream = layer.stream(self.batch_size)
+        named = None if mask is None else mask.number
+        self.parts.append(Recurrent(layer, source.number, target.number, named, stream, last))
+        return target
+
+    def _window(self, layer: Any, step: Step, facts: list[tuple[Shape, str]]) -> Slot:
+        ((shape, dtype),) = facts
+        source: Slot = step.args[0]
+        channels: Any = self.shapes[source.number][-1]
+        target = self._slot(shape, dtype, True, False)
+        window = np.zeros((self.batch_size, reach(layer), channels), layer.dtype)
+        self.parts.append(Window(layer, source.number, target.number, window))
+        return target
+
+    def _item(self, layer: Layer, step: Step, facts: list[tuple[Shape, str]]) -> Any:
+        """Indexing: of each step by itself, or of the last one, which gives a value for each prefix."""
+        source: Slot = step.args[0]
+        rank = len(self.shapes[source.number])
+        batch, time, *rest = index_of(layer, [*step.args[1:], *step.kwargs.values()][0], rank)
+        if batch == ALL and time == ALL:
+            return self._call(step, facts, timed=True)
+        if batch != ALL or time not in (-1, LAST):
+            raise refusal(layer, "takes other steps than the last one")
+        shape, dtype = self.shapes[source.number], self._dtypes[source.number]
+        alone = time == -1 and all(part == ALL for part in rest)
+        last = self._slot((shape[0], *(() if alone else (1,)), *shape[2:]), dtype, False, False)
+        self.parts.append(LastStep(source.number, last.number, axis=not alone))
+        if alone:
+            return last
+        return self._call(step._replace(args=(last, *step.args[1:])), facts, timed=False)
+
+    def _check_steps_alone(self, layer: Layer, step: Step) -> None:
+        arguments = flatten([step.args, _given(step.kwargs, "mask")])
+        slots = [leaf for leaf in arguments if isinstance(leaf, Slot)]
+        numbers = [leaf for leaf in arguments if not isinstance(leaf, Slot)]
+        check_steps_alone(layer, [self.shapes[slot.number] for slot in slots], numbers)
+        if type(layer).__name__ == "Softmax" and any(self._masked[slot.number] for slot in slots):
+            raise refusal(layer, "gets a mask of steps, which it reads as one of features")
+
+
+def _given(kwargs: dict[str, Any], *without: str) -> dict[str, Any]:
+    """The arguments that say something: saved calls name others too."""
+    said = {key: value for key, value in kwargs.items() if value is not None and value is not False}
+    return {key: value for key, value in said.items() if key not in without}
+
+
+def _timed(program: Program) -> list[bool]:
+    """Which inputs have steps: those of three axes or more, and ids that an Embedding looks up.
+
+    One id beside sequences is not a sequence of one: it says something about the whole of them.
+    """
+    shapes = [entry.batch_shape for entry in program.entries]
+    slots = flatten(program.inputs)
+    ranks = [len(shape) + _is_looked_up(program, slot) for shape, slot in zip(shapes, slots, strict=True)]
+    timed = [rank > 2 for rank in ranks]
+    sequences = any(steps and shape[1] != 1 for steps, shape in zip(timed, shapes, strict=True))
+    return [steps and not (sequences and shape[1:] == (1,)) for steps, shape in zip(timed, shapes, strict=True)]
+
+
+def _is_looked_up(program: Program, slot: Slot) -> bool:
+    for step in program.steps:
+        layer: Any = step.layer
+        if all(read.number != slot.number for read in slots_in([step.args])):
+            continue
+        if isinstance(layer, Embedding) or (layer.passes_through and _is_looked_up(program, step.outputs)):
+            return True
+        if layer.holds_layers:
+            inner = zip(flatten(layer._structured(step.args[0])), flatten(layer.program.inputs), strict=True)
+            if any(own.number == slot.number and _is_looked_up(layer.program, theirs) for own, theirs in inner):
+                return True
+    return False
