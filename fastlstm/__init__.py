@@ -11,6 +11,7 @@ from fastlstm.config import show_config
 from fastlstm.errors import FastLSTMError, ModelFileError, UnsupportedLayerError
 from fastlstm.functional import Functional, Input
 from fastlstm.layers import LSTM, LSTMCell
+from fastlstm.live import from_keras
 from fastlstm.loading import load_model
 from fastlstm.model import Model
 from fastlstm.sequential import Sequential
@@ -28,6 +29,7 @@ __all__ = [
     "Sequential",
     "Stream",
     "UnsupportedLayerError",
+    "from_keras",
     "get_num_threads",
     "layers",
     "load_model",

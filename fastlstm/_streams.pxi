@@ -141,7 +141,9 @@ cdef class StreamCore:
                 status = FLSTM_ERR_INTERRUPTED
         self.busy = False
         if status == FLSTM_ERR_INTERRUPTED:  # as if the block had never begun
-            self._set(*before)
+            # the signal's exception is set: no method may be called; a cell without c does not read it
+            flstm_stream_set(plan.plan, memory, self.batch_size,
+                             data_or_null(before[0]), data_or_null(before[plan.states - 1]))
         return check(status)
 
     def _coerce(self, x, int axes):

@@ -175,7 +175,8 @@ class _Drawing:
                 if self._waits(name, call):
                     break
                 args, kwargs = (argument_from_config(call[key], self._found, self.who) for key in ("args", "kwargs"))
-                layer.connect(tuple(args), kwargs)
+                layer._refuse_training(bool(kwargs.pop("training", False)))
+                layer.connect(tuple(args), {key: value for key, value in kwargs.items() if value is not None})
                 ready += self._woken(name, len(layer._nodes) - 1)
         late = [name for name, count in self.missing.items() if count]
         if late:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlstm import _core
+from fastlstm._core import ChainCore
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.base import Array
-from fastlstm.layers.core import Dense, InputLayer
-from fastlstm.program import Slot, _Chain
-from fastlstm.stream_parts import Kept, LastStep, Part, Recurrent, folded
+from fastlstm.layers.core import InputLayer
+from fastlstm.program import Slot
+from fastlstm.stream_links import Linked, linked
+from fastlstm.stream_parts import Kept, Part, cast, folded
 from fastlstm.streaming import Unrolled
 from fastlstm.structure import flatten, leaves_like, map_structure, unflatten
 
@@ -26,8 +27,8 @@ class ModelStream:
     """A model's state between steps, made by ``model.stream(batch_size)``.
 
     Each step returns what the whole model returns on all steps so far (its last one, where it returns
-    a sequence). Inputs of three axes or more have steps, and so have the ids that an Embedding looks up; any
-    other input is given anew with each step. A stream belongs to one thread at a time, and to the weights
+    a sequence). Inputs of three axes or more have steps, and so have ids that an Embedding looks up and masks;
+    any other input is given anew with each step. A stream belongs to one thread at a time, and to the weights
     that the model has when it is made.
 
     Attributes
@@ -47,37 +48,25 @@ class ModelStream:
         if isinstance(outputs, list | tuple):  # as the model returns them: a list of one is that one
             outputs = outputs[0] if len(outputs) == 1 else list(outputs)
         self._outputs = outputs
+        self._entries = [
+            _Entry(layer, slot.number, self._plan.timed[slot.number], batch_size)
+            for layer, slot in zip(model.program.entries, self._plan.inputs, strict=True)
+        ]
         self._hold(self._plan.parts)
 
     def _hold(self, parts: list[Part]) -> None:
         self._parts = parts
         self._kept: list[Kept] = [part for part in parts if hasattr(part, "state")]  # type: ignore[misc]
+        self._runs = linked(parts, [slot.number for slot in flatten(self._outputs)], self.batch_size)
         self._chain = self._native_chain()
 
-    def _native_chain(self) -> _core.ChainCore | None:
-        """All parts as one call a step, where they are the library's own and of one dtype."""
-        entry, at = self._model.program.entries[0], self._plan.inputs[0].number
-        links: list[Any] = []
-        dtypes = set()
-        for part in self._parts:
-            if not isinstance(part, _Chain | Recurrent | LastStep) or part.source != at:
-                return None
-            at = part.target
-            if isinstance(part, LastStep):
-                if part.axis:
-                    return None
-                continue  # of one step, it is the step
-            layer: Any = part.layer if isinstance(part, Recurrent) else part.layers[0]
-            dtypes.add(layer.dtype)
-            if isinstance(part, Recurrent) and isinstance(part.stream, _core.StreamCore) and part.last is None:
-                links.append(part.stream)
-            elif type(layer) is Dense:
-                links.append(layer._packed())
-            else:
-                return None
-        ends = isinstance(self._outputs, Slot) and self._outputs.number == at
-        whole = self._kept and len(self._plan.inputs) == 1 and len(entry.batch_shape) == 3
-        return _core.ChainCore(links, self.batch_size) if ends and whole and dtypes == {entry.dtype} else None
+    def _native_chain(self) -> ChainCore | None:
+        """The whole model as one call a step, where that is all there is between input and output."""
+        run, entry = self._runs[0] if self._runs else None, self._entries[0]
+        if len(self._runs) > 1 or not isinstance(run, Linked) or not isinstance(self._outputs, Slot):
+            return None
+        ends = run.source == entry.slot and run.target == self._outputs.number and len(self._entries) == 1
+        return run.core if ends and run.dtype == entry.layer.dtype else None
 
     # -- running ------------------------------------------------------------------------------------
 
@@ -132,58 +121,36 @@ class ModelStream:
     def _advance(self, x: Any, out: Any, block: bool) -> Any:
         values: list[Any] = [None] * len(self._plan.shapes)
         single, steps = self._read(x, block, values)
-        before = self.state
+        before = [part.memory() for part in self._kept]
         try:
             if steps:
                 masks: list[Any] = [None] * len(values)
-                for part in self._parts:
+                for part in self._runs:
                     part.run(values, masks)
             else:
                 self._fill_empty(values)
             return self._result(values, out, steps, block, single)
         except BaseException:  # Ctrl-C, say: as if the steps had never begun
-            self.state = before
+            for part, memory in zip(self._kept, before, strict=True):
+                part.recall(memory)
             raise
 
     def _read(self, x: Any, block: bool, values: list[Any]) -> tuple[bool, int]:
         """Put the inputs into their slots; whether they came without the batch axis, and the number of steps."""
-        program = self._model.program
-        alone = len(program.entries) == 1 and not isinstance(x, dict)
+        alone = len(self._entries) == 1 and not isinstance(x, dict)
         given = [x] if alone else self._model._structured(x)
         forms = set()
-        for value, entry, slot in zip(given, program.entries, self._plan.inputs, strict=True):
-            if value is None and entry.optional:
+        for value, entry in zip(given, self._entries, strict=True):
+            if value is None and entry.layer.optional:
                 continue
-            timed = self._plan.timed[slot.number]
-            sizes = [self.batch_size, None, *entry.batch_shape[1 + timed :]]
-            if not block:
-                del sizes[1]
-            array, single = self._checked(value, entry, sizes, "" if alone else f", input {entry.name!r},")
+            array, single = entry.read(value, block, "" if alone else f", input {entry.layer.name!r},")
             forms.add((single, array.shape[1] if block else 1))
-            if block != timed:
+            if block != entry.timed:
                 array = folded(array) if block else array[:, None]
-            values[slot.number] = array
+            values[entry.slot] = array
         if len(forms) != 1:
             raise FastLSTMError("stream: x has inputs with and without a batch axis, or of unlike numbers of steps")
         return forms.pop()
-
-    def _checked(self, value: Any, entry: InputLayer, sizes: list[int | None], which: str) -> tuple[Array, bool]:
-        """One input as an array of these sizes, and whether it came without the batch axis."""
-        try:
-            array = np.asarray(value)
-        except ValueError as error:  # a ragged nest of lists
-            raise FastLSTMError(f"stream: x{which} is not an array: {error}") from None
-        found = array.shape
-        single = array.ndim == len(sizes) - 1 and self.batch_size == 1
-        array = array[None] if single else array
-        fits = array.ndim == len(sizes) and all(n in (None, m) for n, m in zip(sizes, array.shape, strict=True))
-        if array.dtype.kind not in "biuf" or not fits:
-            raise FastLSTMError(
-                f"stream: x{which} is {array.dtype} of shape {found}; "
-                f"expected numbers of shape {tuple(sizes)} (None = any)"
-            )
-        cast: Array = self._model._cast(array, entry)
-        return cast, single
 
     def _fill_empty(self, values: list[Any]) -> None:
         """The outputs for a block of no steps."""
@@ -230,13 +197,13 @@ class ModelStream:
             raise FastLSTMError(f"stream: state is {state!r:.60}; expected a list of lists of arrays") from None
         if len(given) != len(self._kept):
             raise FastLSTMError(f"stream: state has {len(given)} entries; expected {len(self._kept)}, one a layer")
-        before = self.state
+        before = [part.memory() for part in self._kept]
         try:
             for part, arrays in zip(self._kept, given, strict=True):
                 part.state = arrays
         except FastLSTMError:
-            for part, own in zip(self._kept, before, strict=True):
-                part.state = own
+            for part, memory in zip(self._kept, before, strict=True):
+                part.recall(memory)
             raise
 
     def reset(self, rows: Any = None) -> None:
@@ -262,6 +229,31 @@ class ModelStream:
         other = copy.copy(self)
         other._hold([part.copy() if hasattr(part, "copy") else part for part in self._parts])
         return other
+
+
+class _Entry:
+    """One input of a stream: its slot, and what it must be for a step and for a block of steps."""
+
+    def __init__(self, layer: InputLayer, slot: int, timed: bool, batch_size: int) -> None:
+        self.layer, self.slot, self.timed = layer, slot, timed
+        rest = layer.batch_shape[1 + timed :]
+        self._sizes: tuple[tuple[int | None, ...], ...] = (batch_size, *rest), (batch_size, None, *rest)
+
+    def read(self, value: Any, block: bool, which: str) -> tuple[Array, bool]:
+        """The input as an array of the right sizes and type, and whether it came without the batch axis."""
+        sizes, single = self._sizes[block], False
+        try:
+            array = np.asarray(value)
+        except ValueError as error:  # a ragged nest of lists
+            raise FastLSTMError(f"stream: x{which} is not an array: {error}") from None
+        if array.shape != sizes or array.dtype.kind not in "biuf":
+            found = f"{array.dtype} of shape {array.shape}"
+            single = array.ndim == len(sizes) - 1 and sizes[0] == 1
+            array = array[None] if single else array
+            fits = array.ndim == len(sizes) and all(n in (None, m) for n, m in zip(sizes, array.shape, strict=True))
+            if array.dtype.kind not in "biuf" or not fits:
+                raise FastLSTMError(f"stream: x{which} is {found}; expected numbers of shape {sizes} (None = any)")
+        return cast(array, self.layer.dtype), single
 
 
 def _check_out(out: Any, y: Array) -> None:

@@ -25,22 +25,24 @@ class Stream(_core.StreamCore):
     batch_size : int
         Rows that advance together.
     state : list of ndarray
-        ``[h, c]``, each (batch_size, units); assignable, for example with a saved copy.
+        ``[h, c]`` of an LSTM, ``[h]`` of a GRU or SimpleRNN, each (batch_size, units); assignable, for
+        example with a saved copy.
     """
 
     @property
     def state(self) -> list[np.ndarray]:
-        h, c = (np.empty((self.batch_size, self.plan.units), self.plan.dtype) for _ in range(2))
-        self._get(h, c)
-        return [h, c]
+        states = [np.empty((self.batch_size, self.plan.units), self.plan.dtype) for _ in range(self.plan.states)]
+        self._get(*states)
+        return states
 
     @state.setter
     def state(self, state: Sequence[ArrayLike]) -> None:
-        self._set(*as_state(state, self.batch_size, self.plan.units, self.plan.dtype, "stream: state"))
+        plan = self.plan
+        self._set(*as_states(state, plan.states, self.batch_size, plan.units, plan.dtype, "stream: state"))
 
     def reset(self) -> None:
         """Set the state to zeros, as before the first step."""
-        self._set(None, None)
+        self._set(None)
 
     def copy(self) -> Stream:
         """A second stream that goes on from the same state, independent of this one."""
@@ -66,20 +68,33 @@ class Stream(_core.StreamCore):
         )
 
 
-def as_state(
-    state: Any, batch: int, units: int, dtype: np.dtype[Any], who: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """``[h, c]`` as contiguous arrays of the right shape and dtype, or an error that names ``who``."""
+def as_states(
+    states: Any, count: int, batch: int, units: int, dtype: np.dtype[Any], who: str
+) -> tuple[np.ndarray, ...]:
+    """``[h, c]``, or ``[h]`` or h itself, as contiguous arrays of the right shape and dtype.
+
+    Parameters
+    ----------
+    states : sequence of array_like, or an array where there is one state
+    count : int
+        How many the cell has.
+    batch, units : int
+        Shape of each; one row serves all rows, as Keras broadcasts it.
+    dtype : dtype
+    who : str
+        Named in errors.
+    """
+    names = ("h", "c")[:count]
     try:
-        parts = list(state)
+        parts = [states] if count == 1 and not isinstance(states, list | tuple) else list(states)
     except TypeError:
         parts = []
-    if len(parts) != 2:
-        raise FastLSTMError(f"{who} is {type(state).__name__} of {len(parts)}; expected two arrays [h, c]")
-    arrays = [as_float(part, dtype, f"{who} {name}") for name, part in zip("hc", parts, strict=True)]
-    for name, array in zip("hc", arrays, strict=True):
+    if len(parts) != count or any(part is None for part in parts):
+        found = f"{type(states).__name__} of {len(parts)}"
+        expected = "two arrays [h, c]" if count == 2 else "an array h, or a list of it"
+        raise FastLSTMError(f"{who} is {found}; expected {expected}")
+    arrays = [as_float(part, dtype, f"{who} {name}") for name, part in zip(names, parts, strict=True)]
+    for name, array in zip(names, arrays, strict=True):
         if array.shape not in ((batch, units), (1, units)):
             raise FastLSTMError(f"{who} {name} has shape {array.shape}; expected ({batch}, {units})")
-    # one row serves all rows, as Keras broadcasts it
-    h, c = (np.ascontiguousarray(np.broadcast_to(a, (batch, units))) for a in arrays)
-    return h, c
+    return tuple(np.ascontiguousarray(np.broadcast_to(a, (batch, units))) for a in arrays)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from fastlstm._core import StreamCore
 from fastlstm.arrays import as_float
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.base import Array, Layer
@@ -20,7 +21,7 @@ class Part(Protocol):
 
 
 class Kept(Part, Protocol):
-    """A part with a state. Its arrays are replaced and never written, so that copies may share them."""
+    """A part with a state. What it holds itself is replaced and never written, so that copies may share it."""
 
     @property
     def state(self) -> list[Array]:
@@ -28,6 +29,12 @@ class Kept(Part, Protocol):
 
     @state.setter
     def state(self, given: list[Any]) -> None: ...
+
+    def memory(self) -> Any:
+        """What :meth:`recall` takes to go back to this state: cheaper than the state itself."""
+
+    def recall(self, memory: Any) -> None:
+        """Go back to the state that the memory is of."""
 
     def copy(self) -> Kept:
         """The same with a state of its own."""
@@ -53,7 +60,7 @@ class Recurrent:
         self, layer: Layer, source: int, target: int, mask: int | None, stream: Any, last: Array | None
     ) -> None:
         self.layer, self.source, self.target, self.mask = layer, source, target, mask
-        self.stream, self.last = stream, last
+        self.stream, self.last, self._spare = stream, last, stream.state
         self.sequences = bool(getattr(layer, "return_sequences", False))
         self.zero = bool(getattr(layer, "zero_output_for_mask", False))
 
@@ -108,9 +115,18 @@ class Recurrent:
         self.stream.state = given[:-1]
         self.last = last
 
+    def memory(self) -> Any:
+        if not isinstance(self.stream, StreamCore):
+            return self.stream.state, self.last
+        self.stream._get(*self._spare)  # no step allocates for what hardly ever happens
+        return self._spare, self.last
+
+    def recall(self, memory: Any) -> None:
+        self.stream.state, self.last = memory
+
     def copy(self) -> Recurrent:
         other = copy.copy(self)
-        other.stream = self.stream.copy()
+        other.stream, other._spare = self.stream.copy(), self.stream.state
         return other
 
 
@@ -147,6 +163,12 @@ class Window:
             raise FastLSTMError(f"stream: state of {self.layer.who} has {len(given)} arrays; expected its last inputs")
         self.window = _like(given[0], self.window, self.layer)
 
+    def memory(self) -> Any:
+        return self.window
+
+    def recall(self, memory: Any) -> None:
+        self.window = memory
+
     def copy(self) -> Window:
         return copy.copy(self)
 
@@ -169,14 +191,21 @@ class Cast:
         self.source, self.target, self.dtype = source, target, dtype
 
     def run(self, values: list[Any], masks: list[Any]) -> None:
-        with np.errstate(all="ignore"):  # as in Keras, a value out of range becomes inf or wraps
-            values[self.target] = values[self.source].astype(self.dtype)
+        values[self.target] = cast(values[self.source], self.dtype)
         masks[self.target] = masks[self.source]
 
 
 def folded(y: Array) -> Array:
     """A block (B, n, ...) as one row for each prefix, (B * n, ...)."""
     return y.reshape(y.shape[0] * y.shape[1], *y.shape[2:])
+
+
+def cast(x: Array, dtype: str) -> Array:
+    """x in the type of an input."""
+    if x.dtype == dtype:
+        return x
+    with np.errstate(all="ignore"):  # as in Keras, a value out of range becomes inf or wraps
+        return x.astype(dtype)
 
 
 def _chosen(held: Array, old: Any, new: Array) -> Array:

@@ -9,6 +9,8 @@ import numpy as np
 
 from fastlstm.errors import UnsupportedLayerError
 from fastlstm.layers.base import Layer, Shape
+from fastlstm.layers.op_shapes import Spec
+from fastlstm.layers.op_table import Entry
 
 ALL, LAST = slice(None), slice(-1, None)
 #: Slices that mean these.
@@ -53,11 +55,11 @@ _AXES: dict[str, Callable[[Any, int], Iterable[int]]] = {
 }
 #: Convolutions over the steps, which keep a window of them.
 CONVOLUTIONS = ("Conv1D", "DepthwiseConv1D", "SeparableConv1D")
-#: Operations on elements; numbers may stand among their arguments.
-_ELEMENTWISE = frozenset(
-    "Add Subtract Multiply TrueDivide Power FloorDivide Mod Negative Absolute Equal NotEqual Less LessEqual Greater"
-    " GreaterEqual".split()
-)
+#: Operations by the names of the rules for their shapes: those on elements, those along the axes that they
+#: name, and those that put the axes in that they name.
+_ELEMENTWISE = frozenset(("same", "elementwise", "where", "clipped"))
+_ALONG = frozenset(("along", "reduced", "placed", "concatenate", "squeeze", "split", "unstack", "repeat"))
+_INSERTING = frozenset(("stack", "expand_dims", "one_hot"))
 
 
 def refusal(layer: Layer, why: str) -> UnsupportedLayerError:
@@ -89,31 +91,60 @@ def index_of(layer: Layer, key: Any, rank: int) -> list[Any]:
     return [next((form for form, same in _FORMS if part in same), part) for part in parts]
 
 
-def check_steps_alone(layer: Layer, shapes: Sequence[Shape], numbers: Sequence[Any]) -> None:
-    """Raise where the layer does not compute each step of its inputs by itself.
+def check_operation(layer: Layer, call: tuple[Entry, list[Any], dict[str, Any]], shapes: Sequence[Shape]) -> None:
+    """Raise where an operation does not compute each step of its inputs by itself.
 
     Parameters
     ----------
     layer : Layer
+    call : tuple
+        What the operation resolves a call to, with a Spec for each tensor.
     shapes : sequence of shapes
         Of the sequences that it gets, (batch, steps, ...).
-    numbers : sequence
-        What else stands among its arguments.
     """
-    rank, own = len(shapes[0]), type(layer).__module__.startswith("fastlstm.")
-    name = layer.class_name if layer.is_operation else type(layer).__name__
-    axes: Iterable[int]
-    if layer.is_operation and name in _ELEMENTWISE:
-        # a constant that reaches the axis of steps is one for some number of them
-        axes = (1,) if any(np.ndim(number) > rank - 2 for number in numbers) else ()
-    elif own and not layer.is_operation and name in _AXES:
-        axes = _AXES[name](layer, rank)
-    elif own and name in CONVOLUTIONS:
-        axes = (-1,)
-    else:
+    entry, values, config = call
+    rule = entry.shape.__name__
+    rank, axis = len(shapes[0]), config.get("axis")
+    axes = range(rank) if axis is None else axis if isinstance(axis, list | tuple) else (axis,)
+    _check_alike(layer, shapes)
+    if max(map(_rank, [*values, *config.values()])) > rank - 2:
+        raise refusal(layer, "has an array for some number of steps among its arguments")
+    if rule in _ELEMENTWISE:
+        return
+    if rule in _INSERTING:
+        rank += len(axes)
+    elif rule not in _ALONG:
+        raise refusal(layer, "needs more than one step at a time")
+    _check_axes(layer, axes, rank)
+
+
+def _rank(value: Any) -> int:
+    """How many axes of constants there are in an argument."""
+    if isinstance(value, Spec):
+        return 0
+    if isinstance(value, list | tuple):
+        return max(map(_rank, value), default=0) + (not any(isinstance(part, Spec) for part in value))
+    return np.ndim(value)
+
+
+def check_layer(layer: Layer, shapes: Sequence[Shape]) -> None:
+    """Raise where a layer does not compute each step of its inputs, of these shapes, by itself."""
+    rank, name = len(shapes[0]), type(layer).__name__
+    if not type(layer).__module__.startswith("fastlstm."):
+        raise refusal(layer, "is not one of fastlstm's own")
+    if name in _AXES:
+        _check_axes(layer, _AXES[name](layer, rank), rank)
+    elif name not in CONVOLUTIONS:
         ends = name == "Bidirectional"
         raise refusal(layer, "reads the end of a sequence first" if ends else "needs more than one step at a time")
+    _check_alike(layer, shapes)
+
+
+def _check_axes(layer: Layer, axes: Iterable[int], rank: int) -> None:
     if {axis % rank for axis in axes} & {0, 1}:
         raise refusal(layer, "computes along the axis of steps")
-    if {len(shape) for shape in shapes} != {rank} or len({shape[1] for shape in shapes} - {None}) > 1:
+
+
+def _check_alike(layer: Layer, shapes: Sequence[Shape]) -> None:
+    if len({len(shape) for shape in shapes}) > 1 or len({shape[1] for shape in shapes} - {None}) > 1:
         raise refusal(layer, f"joins sequences of shapes {', '.join(map(str, shapes))}")

@@ -7,11 +7,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastlstm.errors import FastLSTMError
-from fastlstm.layers.base import Layer, Shape
+from fastlstm.layers.base import Shape
 from fastlstm.layers.embedding import Embedding
+from fastlstm.layers.op_shapes import Spec
+from fastlstm.layers.ops import CalledOperation
 from fastlstm.program import Program, Slot, Step, _Call, _Chain, slots_in
 from fastlstm.stream_parts import Cast, LastStep, Part, Recurrent, Window
-from fastlstm.stream_rules import ALL, CONVOLUTIONS, LAST, check_steps_alone, index_of, reach, refusal
+from fastlstm.stream_rules import (
+    ALL,
+    CONVOLUTIONS,
+    LAST,
+    check_layer,
+    check_operation,
+    index_of,
+    reach,
+    refusal,
+)  # fmt: skip
 from fastlstm.structure import flatten, map_structure, unflatten
 
 if TYPE_CHECKING:
@@ -86,22 +97,25 @@ class Unrolled:
         layer, slots = step.layer, slots_in([step.args, step.kwargs])
         if layer.passes_through and step.source is not None:
             return step.source
+        if layer.holds_layers:
+            return self._inner(layer, step)
         kinds = {self.timed[slot.number] for slot in slots}
         if kinds == {False}:
             if any(getattr(inner, "stateful", False) for _, inner in layer.tree()):
                 raise refusal(layer, "is stateful, but what it reads is not a sequence of steps")
             return self._call(step, facts, timed=False)
-        if layer.holds_layers:
-            return self._inner(layer, step)
         if len(kinds) > 1:
             raise refusal(layer, "joins a sequence with what is there only once for a whole sequence")
         if hasattr(layer, "stream"):
             return self._recurrent(layer, step, facts)
         if type(layer).__name__ in CONVOLUTIONS and reach(layer):
             return self._window(layer, step, facts)
-        if layer.is_operation and layer.class_name == "GetItem":
-            return self._item(layer, step, facts)
-        self._check_steps_alone(layer, step)
+        if isinstance(layer, CalledOperation):
+            return self._operation(layer, step, facts)
+        read = slots_in([step.args, _given(step.kwargs, "mask")])
+        check_layer(layer, [self.shapes[slot.number] for slot in read])
+        if type(layer).__name__ == "Softmax" and any(self._masked[slot.number] for slot in slots):
+            raise refusal(layer, "gets a mask of steps, which it reads as one of features")
         return self._call(step, facts, timed=True)
 
     def _call(self, step: Step, facts: list[tuple[Shape, str]], timed: bool) -> Any:
@@ -160,30 +174,31 @@ class Unrolled:
         self.parts.append(Window(layer, source.number, target.number, window))
         return target
 
-    def _item(self, layer: Layer, step: Step, facts: list[tuple[Shape, str]]) -> Any:
-        """Indexing: of each step by itself, or of the last one, which gives a value for each prefix."""
-        source: Slot = step.args[0]
-        rank = len(self.shapes[source.number])
-        batch, time, *rest = index_of(layer, [*step.args[1:], *step.kwargs.values()][0], rank)
+    def _operation(self, layer: CalledOperation, step: Step, facts: list[tuple[Shape, str]]) -> Any:
+        """Of each step by itself, or the last step of a sequence, which is a value for each prefix."""
+
+        def spec(leaf: Any) -> Any:
+            return Spec(self.shapes[leaf.number]) if isinstance(leaf, Slot) else leaf
+
+        entry, values, config = layer.resolve(*map_structure(spec, (step.args, step.kwargs)))
+        slots = slots_in([step.args, step.kwargs])
+        if entry.shape.__name__ != "get_item":
+            check_operation(layer, (entry, values, config), [self.shapes[slot.number] for slot in slots])
+            return self._call(step, facts, timed=True)
+        (source,), key = slots, values[1]
+        shape, dtype = self.shapes[source.number], self._dtypes[source.number]
+        batch, time, *rest = index_of(layer, key, len(shape))
         if batch == ALL and time == ALL:
             return self._call(step, facts, timed=True)
         if batch != ALL or time not in (-1, LAST):
             raise refusal(layer, "takes other steps than the last one")
-        shape, dtype = self.shapes[source.number], self._dtypes[source.number]
         alone = time == -1 and all(part == ALL for part in rest)
         last = self._slot((shape[0], *(() if alone else (1,)), *shape[2:]), dtype, False, False)
         self.parts.append(LastStep(source.number, last.number, axis=not alone))
         if alone:
             return last
-        return self._call(step._replace(args=(last, *step.args[1:])), facts, timed=False)
-
-    def _check_steps_alone(self, layer: Layer, step: Step) -> None:
-        arguments = flatten([step.args, _given(step.kwargs, "mask")])
-        slots = [leaf for leaf in arguments if isinstance(leaf, Slot)]
-        numbers = [leaf for leaf in arguments if not isinstance(leaf, Slot)]
-        check_steps_alone(layer, [self.shapes[slot.number] for slot in slots], numbers)
-        if type(layer).__name__ == "Softmax" and any(self._masked[slot.number] for slot in slots):
-            raise refusal(layer, "gets a mask of steps, which it reads as one of features")
+        args, kwargs = map_structure(lambda leaf: last if leaf is source else leaf, (step.args, step.kwargs))
+        return self._call(step._replace(args=args, kwargs=kwargs), facts, timed=False)
 
 
 def _given(kwargs: dict[str, Any], *without: str) -> dict[str, Any]:
@@ -193,27 +208,30 @@ def _given(kwargs: dict[str, Any], *without: str) -> dict[str, Any]:
 
 
 def _timed(program: Program) -> list[bool]:
-    """Which inputs have steps: those of three axes or more, and ids that an Embedding looks up.
+    """Which inputs have steps: those of three axes or more, ids that an Embedding looks up, and masks.
 
     One id beside sequences is not a sequence of one: it says something about the whole of them.
     """
     shapes = [entry.batch_shape for entry in program.entries]
     slots = flatten(program.inputs)
-    ranks = [len(shape) + _is_looked_up(program, slot) for shape, slot in zip(shapes, slots, strict=True)]
+    ranks = [len(shape) + _counts_steps(program, slot) for shape, slot in zip(shapes, slots, strict=True)]
     timed = [rank > 2 for rank in ranks]
     sequences = any(steps and shape[1] != 1 for steps, shape in zip(timed, shapes, strict=True))
     return [steps and not (sequences and shape[1:] == (1,)) for steps, shape in zip(timed, shapes, strict=True)]
 
 
-def _is_looked_up(program: Program, slot: Slot) -> bool:
+def _counts_steps(program: Program, slot: Slot) -> bool:
+    """Whether an input of two axes holds something for each step."""
     for step in program.steps:
         layer: Any = step.layer
+        if any(read.number == slot.number for read in slots_in(step.kwargs.get("mask"))):
+            return True
         if all(read.number != slot.number for read in slots_in([step.args])):
             continue
-        if isinstance(layer, Embedding) or (layer.passes_through and _is_looked_up(program, step.outputs)):
+        if isinstance(layer, Embedding) or (layer.passes_through and _counts_steps(program, step.outputs)):
             return True
         if layer.holds_layers:
             inner = zip(flatten(layer._structured(step.args[0])), flatten(layer.program.inputs), strict=True)
-            if any(own.number == slot.number and _is_looked_up(layer.program, theirs) for own, theirs in inner):
+            if any(own.number == slot.number and _counts_steps(layer.program, theirs) for own, theirs in inner):
                 return True
     return False

@@ -115,7 +115,23 @@ def test_softmax_refuses_masks_and_axes_that_do_not_fit():
             Softmax(axis=axis).call(x)
 
 
-HOSTILE = [None, True, "1", "", -1, -0.5, [], {}, [1.5], ["a"], {"value": []}, float("nan"), 10**400, [[1]], {"class_name": 3}]
+HOSTILE = [
+    None,
+    True,
+    "1",
+    "",
+    -1,
+    -0.5,
+    [],
+    {},
+    [1.5],
+    ["a"],
+    {"value": []},
+    float("nan"),
+    10**400,
+    [[1]],
+    {"class_name": 3},
+]
 
 
 @pytest.mark.parametrize("value", HOSTILE)
@@ -156,7 +172,10 @@ def test_which_hostile_arguments_are_refused():
 
 
 def test_numbers_in_the_forms_of_files():
-    for saved in ({"type": "ndarray", "value": 0.5}, {"class_name": "__numpy__", "config": {"value": 0.5, "dtype": "float32"}}):
+    for saved in (
+        {"type": "ndarray", "value": 0.5},
+        {"class_name": "__numpy__", "config": {"value": 0.5, "dtype": "float32"}},
+    ):
         assert LeakyReLU(alpha=saved).negative_slope == ReLU(threshold=saved).threshold == 0.5
 
 

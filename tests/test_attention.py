@@ -84,7 +84,14 @@ def test_four_axes_and_a_feature_that_broadcasts(keras, rng):
 @pytest.mark.parametrize("kind", [Attention, AdditiveAttention])
 def test_attention_refuses_what_does_not_fit(kind):
     layer = kind()
-    shapes = [[(2, 4, 5)], [(2, 4, 5)] * 4, (2, 4, 5), [(2, 4, 5), (2, 4, 6)], [(2, 4, 5), (2, 6, 3), (2, 7, 5)], [(5,), (5,)]]
+    shapes = [
+        [(2, 4, 5)],
+        [(2, 4, 5)] * 4,
+        (2, 4, 5),
+        [(2, 4, 5), (2, 4, 6)],
+        [(2, 4, 5), (2, 6, 3), (2, 7, 5)],
+        [(5,), (5,)],
+    ]
     for bad in [*shapes, [(2, 4, 5), (3, 4, 5)]]:
         with pytest.raises(FastLSTMError, match=kind.__name__):
             layer.build(bad)
@@ -93,7 +100,13 @@ def test_attention_refuses_what_does_not_fit(kind):
     for inputs in (x, None, [x], [x] * 4, [x, x[..., :3]], [x, np.array("a")]):
         with pytest.raises(FastLSTMError, match=kind.__name__):
             layer.call(inputs)
-    for mask in (np.ones((2, 4), bool), [None], [None] * 4, [np.ones((2, 9), bool), None], [None, np.ones((5, 9), bool)]):
+    for mask in (
+        np.ones((2, 4), bool),
+        [None],
+        [None] * 4,
+        [np.ones((2, 9), bool), None],
+        [None, np.ones((5, 9), bool)],
+    ):
         with pytest.raises(FastLSTMError, match=kind.__name__):
             layer.call([x, x], mask=mask)
 
@@ -122,6 +135,7 @@ def test_attention_configurations_go_both_ways(keras, kind):
     assert ours.get_config() == {**theirs.get_config(), "dtype": "float64"}
     assert type(theirs).from_config(ours.get_config()).get_config() == theirs.get_config()
     assert ours.supports_masking == theirs.supports_masking
+
 
 # -- MultiHeadAttention -----------------------------------------------------------------------------
 
@@ -185,7 +199,13 @@ def test_attention_masks_of_every_shape_and_rows_masked_whole(keras, rng, option
         masks = [None, np.zeros((B, TV), bool)]
         compare_heads(keras, theirs, ours, arrays, masks, return_attention_scores=scores)
         compare_heads(
-            keras, theirs, ours, arrays, [None, None], attention_mask=np.zeros((TQ, TV), "int32"), return_attention_scores=scores
+            keras,
+            theirs,
+            ours,
+            arrays,
+            [None, None],
+            attention_mask=np.zeros((TQ, TV), "int32"),
+            return_attention_scores=scores,
         )
 
 

@@ -65,7 +65,9 @@ def test_masking_takes_a_value_for_each_feature_and_saved_arrays(keras, rng):
         Masking().call(np.float32(1))
 
 
-@pytest.mark.parametrize("value", [None, True, "0", [], {}, ["a"], [[1.0]], [None], 10**400, {"class_name": "__tensor__"}])
+@pytest.mark.parametrize(
+    "value", [None, True, "0", [], {}, ["a"], [[1.0]], [None], 10**400, {"class_name": "__tensor__"}]
+)
 def test_masking_refuses_hostile_values(value):
     with pytest.raises(FastLSTMError, match="mask_value"):
         Masking(mask_value=value)
@@ -104,7 +106,9 @@ def test_layers_of_training_pass_values_and_masks_on(keras, rng, name, options):
 @pytest.mark.parametrize("name, options", [*PASSING, ("Masking", {"mask_value": -1.5})])
 def test_configurations_go_both_ways(keras, name, options):
     theirs = getattr(keras.layers, name)(name="a", dtype="float64", **options)
-    ours = getattr(masking if name in ("Identity", "Masking") else regularization, name).from_config(theirs.get_config())
+    ours = getattr(masking if name in ("Identity", "Masking") else regularization, name).from_config(
+        theirs.get_config()
+    )
     assert ours.get_config() == {**theirs.get_config(), "dtype": "float64"}
     assert type(theirs).from_config(ours.get_config()).get_config() == theirs.get_config()
 
@@ -116,7 +120,11 @@ def test_a_keras_2_configuration_is_taken():
 
 
 def test_spatial_dropout_takes_inputs_of_its_rank(keras):
-    for name, shape in [("SpatialDropout1D", (2, 3)), ("SpatialDropout1D", (2, 3, 4, 5)), ("SpatialDropout2D", (2, 3, 4))]:
+    for name, shape in [
+        ("SpatialDropout1D", (2, 3)),
+        ("SpatialDropout1D", (2, 3, 4, 5)),
+        ("SpatialDropout2D", (2, 3, 4)),
+    ]:
         with pytest.raises(FastLSTMError, match=name):
             getattr(regularization, name)(0.5).build(shape)
         with warnings.catch_warnings(), pytest.raises(ValueError):

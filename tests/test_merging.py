@@ -105,7 +105,7 @@ def test_integers_stay_integers_as_in_keras(keras):
 
 
 def test_add_broadcasts_where_keras_takes_an_input_for_a_bias(keras, rng):
-    """Keras 3.15 on TensorFlow adds (1, 3, 1) to (1, 3, 3) along the last axis, yet (2, 3, 1) to (2, 3, 3) as it should."""
+    """Keras 3.15 on TensorFlow adds (1, 3, 1) to (1, 3, 3) along the last axis, yet (2, 3, 1) to (2, 3, 3) rightly."""
     a, b = rng.standard_normal((2, 3, 3)).astype("float32"), rng.standard_normal((2, 3, 1)).astype("float32")
     compare(keras, "Add", [a, b])
     assert np.array_equal(merging.Add().call([a[:1], b[:1]]), a[:1] + b[:1])

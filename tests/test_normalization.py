@@ -8,8 +8,8 @@ import warnings
 
 import numpy as np
 import pytest
-from test_convolutional import FLOATS, check_configs, check_hostile, check_shapes, check_signature, compare, twins
 from test_keras import assert_same
+from twins import FLOATS, check_configs, check_hostile, check_json, check_signature, compare, twins
 
 from fastlstm import FastLSTMError
 from fastlstm.layers.normalization import (
@@ -18,16 +18,20 @@ from fastlstm.layers.normalization import (
     LayerNormalization,
     UnitNormalization,
 )
-from fastlstm.layers.preprocessing import Normalization, Rescaling
 
 AFFINE = [BatchNormalization, LayerNormalization, GroupNormalization]
 NO_AXIS = [None, 1.5, True, "1", {}, [1.5], [True], [[1]], ["1"], 2**31]
 NO_NUMBER = [None, True, "1", [], {}, [1.0], float("nan")]
 
 
-@pytest.mark.parametrize("layer", [*AFFINE, UnitNormalization, Normalization, Rescaling])
+@pytest.mark.parametrize("layer", [*AFFINE, UnitNormalization])
 def test_arguments_are_those_of_keras(keras, layer):
     check_signature(keras, layer)
+
+
+@pytest.mark.parametrize("layer", [*AFFINE, UnitNormalization])
+def test_no_json_breaks_a_layer(layer):
+    check_json(layer, {})
 
 
 # -- BatchNormalization -----------------------------------------------------------------------------
@@ -54,7 +58,8 @@ def test_batch_normalization_trained_with_renorm_has_idle_weights(keras, rng):
     x = rng.standard_normal((4, 5, 3)).astype("float32")
     ours, _ = compare(keras, BatchNormalization, x, renorm=True, renorm_clipping={"rmax": 3.0})
     assert len(ours.get_weights()) == 7
-    fresh = BatchNormalization(renorm=True, moving_variance_initializer={"class_name": "Constant", "config": {"value": 4}})
+    four = {"class_name": "Constant", "config": {"value": 4}}
+    fresh = BatchNormalization(renorm=True, moving_variance_initializer=four)
     fresh.build((None, 3))
     assert [w[0] for w in fresh.get_weights()] == [1, 0, 0, 4, 2, 0, 2]
 
@@ -106,7 +111,8 @@ def test_layer_normalization_with_rms_scaling(keras, rng, scale, dtype):
 @pytest.mark.parametrize(("layer", "options"), [(LayerNormalization, {}), (GroupNormalization, {"groups": 2})])
 def test_the_arithmetic_is_done_in_the_type_of_the_input(keras, rng, layer, options):
     """A float64 input keeps its precision in a float32 layer; an integer one loses the fraction."""
-    for given in (1e6 + rng.standard_normal((2, 5, 4)), rng.integers(-90, 90, (2, 5, 4)), np.ones((2, 5, 4), "float16")):
+    shape = (2, 5, 4)
+    for given in (1e6 + rng.standard_normal(shape), rng.integers(-90, 90, shape), np.ones(shape, "float16")):
         theirs, ours = twins(keras, layer, given.shape, **options)
         assert_same(ours(given), np.asarray(theirs(given)))
     theirs, ours = twins(keras, layer, (2, 5, 4), dtype="float64", **options)
@@ -120,12 +126,21 @@ def test_the_arithmetic_is_done_in_the_type_of_the_input(keras, rng, layer, opti
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize(("shape", "axis"), [((3, 6), -1), ((3, 4, 6), -1), ((3, 6, 4), 1), ((3, 6, 4), -2), ((2, 3, 4, 6), 3), ((0, 4, 6), 2)])
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [((3, 6), -1), ((3, 4, 6), -1), ((3, 6, 4), 1), ((3, 6, 4), -2), ((2, 3, 4, 6), 3), ((0, 4, 6), 2)],
+)
 def test_group_normalization(keras, rng, shape, axis, dtype):
     for options in ({}, {"scale": False}, {"center": False}, {"scale": False, "center": False, "epsilon": 1e-6}):
         for groups in (1, 2, 3, 6):
             x = (3 + 2 * rng.standard_normal(shape)).astype(dtype)
             compare(keras, GroupNormalization, x, groups=groups, axis=axis, dtype=dtype, **options)
+
+
+def test_normalizing_nothing_gives_nothing():
+    x = np.zeros((3, 0, 6))
+    for layer in (GroupNormalization(2), LayerNormalization(axis=[1, 2]), UnitNormalization(axis=1)):
+        assert layer(x).shape == x.shape
 
 
 def test_groups_of_one_channel_each(keras, rng):
@@ -151,111 +166,6 @@ def test_unit_normalization_of_very_small_and_large_numbers(keras):
     compare(keras, UnitNormalization, x)
 
 
-# -- Normalization ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("invert", [False, True])
-@pytest.mark.parametrize("axis", [-1, 1, 2, None, (1, 2), [2, 1], (-1, 1), ()])
-def test_normalization_by_weights(keras, rng, axis, invert, dtype):
-    x = (3 + 2 * rng.standard_normal((3, 4, 5))).astype(dtype)
-    theirs, ours = twins(keras, Normalization, x.shape, axis=axis, invert=invert, dtype=dtype)
-    theirs.finalize_state()
-    assert_same(ours(x), np.asarray(theirs(x)), dtype)
-    check_shapes(theirs, ours, x.shape)
-    check_configs(keras, theirs, ours)
-    assert ours.supports_masking and ours.compute_mask(x, 7) == 7
-    for other in (copy.deepcopy(ours), pickle.loads(pickle.dumps(ours))):
-        assert np.array_equal(other(x), ours(x))
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize(
-    ("axis", "mean", "variance"),
-    [
-        (-1, 1, 4),
-        (-1, 0.1, 0.3),
-        (None, 1.5, 4),
-        (-1, [1], [4.0]),
-        (-1, [0.1, 0.2, 0.3, 0.4, 0.5], [1, 2, 3, 4, 5]),
-        (1, [0.1, 0.2, 0.3, 0.4], [1, 2, 3, 4]),
-        ((1, 2), [0.1, 0.2, 0.3, 0.4, 0.5], [1, 2, 3, 4, 5]),
-        ((1, 2), [[0.1], [0.2], [0.3], [0.4]], [[1], [2], [3], [0]]),
-        (-1, np.linspace(0, 1, 5), np.linspace(1, 2, 5)),
-        (-1, np.float32(0.1), np.float64(0.7)),
-        (-1, 0.0, -1.0),
-    ],
-)
-def test_normalization_by_numbers_given(keras, rng, axis, mean, variance, dtype):
-    x = (3 + 2 * rng.standard_normal((3, 4, 5))).astype(dtype)
-    for invert in (False, True):
-        compare(keras, Normalization, x, axis=axis, mean=mean, variance=variance, invert=invert, dtype=dtype)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"mean": 1},
-        {"variance": [1.0]},
-        {"mean": [1, 2], "variance": 1},
-        {"mean": [[1]], "variance": [[1]]},
-        {"mean": "1", "variance": "1"},
-        {"mean": True, "variance": True},
-        {"mean": {}, "variance": {}},
-        {"mean": [[1], 2], "variance": [[1], 2]},
-        {"mean": [None], "variance": [None]},
-        {"mean": 10**400, "variance": 1},
-        {"axis": 1.5},
-        {"axis": "1"},
-        {"axis": [True]},
-        {"axis": {}},
-    ],
-)
-def test_normalization_refuses_what_it_cannot_use(arguments):
-    with pytest.raises(FastLSTMError, match=r"Normalization .* (is|has) .*; expected"):
-        Normalization(**arguments)
-
-
-def test_normalization_refuses_inputs_that_do_not_fit():
-    for options, shape in [
-        ({}, (None, None)),
-        ({"axis": 3}, (None, 3)),
-        ({"axis": (1, -1)}, (None, 3)),
-        ({"mean": [1, 2], "variance": [1, 2]}, (None, 3)),
-    ]:
-        with pytest.raises(FastLSTMError, match="expected"):
-            Normalization(**options).build(shape)
-    layer = Normalization(name="n")
-    layer.build((None, 3))
-    for shape in [(2, 4), (2, 3, 3), (3,)]:
-        with pytest.raises(FastLSTMError, match=r"Normalization 'n': input has shape .*"):
-            layer(np.zeros(shape))
-
-
-# -- Rescaling --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize(
-    ("scale", "offset"),
-    [(2, 0), (1 / 255, -1), ([1, 0.1, 3], [0.3, 5, 6]), ((1, 2, 3), 0.1), (np.array([0.1, 0.2, 0.3]), np.float64(0.7)), ([[1], [2]], 0)],
-)
-def test_rescaling(keras, rng, scale, offset, dtype):
-    for x in (rng.standard_normal((4, 2, 3)).astype(dtype), rng.standard_normal((0, 2, 3)).astype(dtype)):
-        compare(keras, Rescaling, x, scale=scale, offset=offset, dtype=dtype)
-    x = rng.integers(0, 256, (4, 2, 3)).astype("uint8")
-    assert_same(Rescaling(scale, offset)(x), np.asarray(keras.layers.Rescaling(scale, offset)(x)))
-
-
-def test_rescaling_refuses_what_it_cannot_use():
-    for value in [None, True, "2", {}, [None], [[1], 2], ["a"], {"class_name": "__numpy__", "config": {"value": "x"}}, 10**400]:
-        check_hostile(Rescaling, {"scale": 1}, "scale", [value])
-        check_hostile(Rescaling, {"scale": 1}, "offset", [value])
-    for shape in [(2, 4), (3,), (2, 1)]:
-        with pytest.raises(FastLSTMError, match=r"Rescaling 'r': input has shape .*; scale and offset"):
-            Rescaling([[1, 2, 3]], name="r")(np.zeros(shape))
-
-
 # -- all of them ------------------------------------------------------------------------------------
 
 
@@ -265,8 +175,6 @@ def test_masks_travel_on(keras, rng):
         (LayerNormalization, {}),
         (GroupNormalization, {"groups": 2}),
         (UnitNormalization, {}),
-        (Normalization, {"mean": 1.0, "variance": 2.0}),
-        (Rescaling, {"scale": 2}),
     ]:
         compare(keras, layer, x, mask=mask, **options)
 

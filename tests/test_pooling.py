@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from test_convolutional import FLOATS, NO_SIZE, check_hostile, check_signature, compare, twins
+from twins import FLOATS, NO_SIZE, check_hostile, check_json, check_signature, compare, twins
 
 from fastlstm import FastLSTMError
 from fastlstm.layers import pooling
@@ -27,6 +27,11 @@ def drawn(rng, layer, *sizes, data_format=None, dtype="float32"):
 @pytest.mark.parametrize("layer", [*WINDOWED, *MAXIMA, *MEANS])
 def test_arguments_are_those_of_keras(keras, layer):
     check_signature(keras, layer)
+
+
+@pytest.mark.parametrize("layer", [*WINDOWED, *MAXIMA, *MEANS])
+def test_no_json_breaks_a_layer(layer):
+    check_json(layer, {"pool_size": 2} if layer in WINDOWED else {})
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_convolutional import FLOATS, NO_SIZE, check_hostile, check_signature, compare
+from twins import FLOATS, NO_SIZE, check_hostile, check_json, check_signature, compare
 
 from fastlstm import FastLSTMError
 from fastlstm.layers import reshaping
@@ -43,6 +43,11 @@ GOOD = {reshaping.RepeatVector: {"n": 2}, reshaping.Reshape: {"target_shape": (2
 @pytest.mark.parametrize("layer", LAYERS)
 def test_arguments_are_those_of_keras(keras, layer):
     check_signature(keras, layer)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_no_json_breaks_a_layer(layer):
+    check_json(layer, GOOD.get(layer, {}))
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

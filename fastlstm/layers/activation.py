@@ -234,7 +234,9 @@ class Softmax(Layer):
         mask = mask if mask.dtype == bool else mask > 0.5
         sizes = zip(mask.shape[::-1], x.shape[::-1], strict=False)
         if mask.ndim > x.ndim or any(m not in (1, size) for m, size in sizes):
-            raise FastLSTMError(f"{self.who}: mask has shape {mask.shape}, which does not broadcast to the input's {x.shape}")
+            raise FastLSTMError(
+                f"{self.who}: mask has shape {mask.shape}, which does not broadcast to the input's {x.shape}"
+            )
         y = softmax(np.where(mask, x, x.dtype.type(-1e9)), list(axes))
         return np.where(mask, y, y.dtype.type(0))
 

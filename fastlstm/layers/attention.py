@@ -70,7 +70,9 @@ class Attention(Layer):
         shapes = input_shapes(input_shape, self.who, 2, 3)
         query, value, key = (*shapes, shapes[1])[:3]
         features, steps = {query[-1], key[-1]} - {None}, {value[-2:-1], key[-2:-1]} - {(None,)}
-        if min(map(len, shapes)) < 2 or len(steps) > 1 or (len(features) > 1 and not (self._may_broadcast() and 1 in features)):
+        if self._may_broadcast():
+            features -= {1}
+        if min(map(len, shapes)) < 2 or len(steps) > 1 or len(features) > 1:
             raise FastLSTMError(
                 f"{self.who}: query, value and key have the shapes {query}, {value}, {key}; expected as many features "
                 "in query and key, and as many steps in value and key"
@@ -83,7 +85,7 @@ class Attention(Layer):
         weights = self._weights
         if self.score_mode == "dot":
             scores = np.matmul(query, np.swapaxes(key, -2, -1))
-            return scores * weights["scale"] if self.use_scale else scores
+            return np.asarray(scores * weights["scale"] if self.use_scale else scores)
         pairs = query[..., :, None, :] + key[..., None, :, :]
         pairs = pairs * weights["scale"] if self.use_scale else pairs
         return np.asarray(weights["concat_score_weight"] * np.sum(self._tanh(pairs), axis=-1))

@@ -15,8 +15,6 @@ from fastlstm.layers.base import Array, Shape
 from fastlstm.layers.core import plain
 from fastlstm.layers.windows import Windowed, blocks, view_windows
 
-_LINEAR = activations.get(None, "a convolution").number
-
 
 class Convolution(WeightOptions, Windowed):
     """The base of every convolution; each sets its kernels' shapes and combines the products here."""
@@ -74,8 +72,9 @@ class Convolution(WeightOptions, Windowed):
         """The kernel (*taps, channels of a group, filters) of each group as a matrix for the dense kernels."""
         if self._plans is None:
             matrix = kernel.reshape(-1, kernel.shape[-1])
-            parts, isa = np.split(matrix, groups, axis=1), choose_isa()
-            self._plans = [_core.DensePlan(np.ascontiguousarray(part), None, _LINEAR, isa) for part in parts]
+            linear, isa = activations.get(None, self.who).number, choose_isa()
+            parts = [np.ascontiguousarray(part) for part in np.split(matrix, groups, axis=1)]
+            self._plans = [_core.DensePlan(part, None, linear, isa) for part in parts]
         return self._plans
 
     def _cells(self, inputs: Array) -> Array:

@@ -44,13 +44,19 @@ class Scaled(WeightOptions):
             raise FastLSTMError(f"{self.who}: input has shape {input_shape}; expected {wanted} along axis {axis}")
         return found
 
+    def _moments(self, x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
+        """The mean over the axes, and one over the standard deviation; of nothing, NaN."""
+        count = x.dtype.type(math.prod(x.shape[axis] for axis in axes))
+        mean = x.sum(axis=axes, keepdims=True) / count
+        variance = np.square(x - mean).sum(axis=axes, keepdims=True) / count
+        return mean, 1 / np.sqrt(variance + x.dtype.type(self.epsilon))
+
     def _normalized(self, x: Array, axes: tuple[int, ...], affine: tuple[int, ...]) -> Array:
         """x less its mean over the axes, over its standard deviation, by gamma, plus beta: in Keras's order.
 
         ``affine`` is the shape of gamma and beta beside x.
         """
-        mean = x.mean(axis=axes, keepdims=True)
-        inverse = 1 / np.sqrt(np.square(x - mean).mean(axis=axes, keepdims=True) + x.dtype.type(self.epsilon))
+        mean, inverse = self._moments(x, axes)
         if "gamma" in self._weights:
             inverse = inverse * self._weights["gamma"].astype(x.dtype).reshape(affine)
         offset = -mean * inverse

@@ -1,4 +1,4 @@
-"""Bidirectional: one LSTM forwards and one backwards over the same sequence, their outputs merged."""
+"""Bidirectional: one recurrent layer forwards and one backwards over the same sequence, their outputs merged."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from fastlstm.arrays import as_float
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.base import Array, Layer, Shape
 from fastlstm.layers.graph import Tensor
-from fastlstm.layers.lstm import LSTM
+from fastlstm.layers.recurrent import Recurrent
+from fastlstm.layers.rnn import RNN
 from fastlstm.layers.serialization import layer_from_config, layer_to_config
 
 _MERGES = ("concat", "sum", "mul", "ave", None)
 
 
 class Bidirectional(Layer):
-    """``keras.layers.Bidirectional`` around an LSTM, at inference.
+    """``keras.layers.Bidirectional`` around an LSTM, GRU, SimpleRNN or RNN, at inference.
 
     Parameters
     ----------
-    layer : LSTM
+    layer : LSTM, GRU, SimpleRNN or RNN
         Copied, by its configuration, into ``forward_layer`` and, reversed, into ``backward_layer``.
     merge_mode : {"concat", "sum", "mul", "ave", None}
         How the two outputs become one; None returns both.
     weights : sequence of array_like, optional
         First half the forward layer's, second half the backward layer's.
-    backward_layer : LSTM, optional
+    backward_layer : LSTM, GRU, SimpleRNN or RNN, optional
         Used as it is, instead of the copy: with the other ``go_backwards``, the same ``stateful``,
         ``return_sequences`` and ``return_state``, and any other options.
 
@@ -42,16 +43,18 @@ class Bidirectional(Layer):
 
     def __init__(
         self,
-        layer: LSTM,
+        layer: Recurrent | RNN,
         merge_mode: str | None = "concat",
         weights: Sequence[ArrayLike] | None = None,
-        backward_layer: LSTM | None = None,
+        backward_layer: Recurrent | RNN | None = None,
         **base: Any,
     ) -> None:
         super().__init__(**base)
         for argument, given in (("layer", layer), ("backward_layer", backward_layer)):
-            if not isinstance(given, LSTM) and (given is not None or argument == "layer"):
-                raise FastLSTMError(f"{self.who}: {argument} is {given!r}; expected a fastlstm.LSTM")
+            if not isinstance(given, Recurrent | RNN) and (given is not None or argument == "layer"):
+                raise FastLSTMError(
+                    f"{self.who}: {argument} is {given!r}; expected an LSTM, GRU, SimpleRNN or RNN of fastlstm"
+                )
         if merge_mode not in _MERGES:
             raise FastLSTMError(f"{self.who}: merge_mode is {merge_mode!r}; expected one of {_MERGES}")
         self.forward_layer = _copy(layer, "forward_")
@@ -106,7 +109,10 @@ class Bidirectional(Layer):
         """The mask itself for a sequence output, None for the states and for a last output."""
         output = mask if self.return_sequences else None
         outputs = [output, output] if self.merge_mode is None else [output]
-        states = [None] * 4 if self.return_state else []
+        states = []
+        if self.return_state:
+            for side in (self.forward_layer, self.backward_layer):
+                states += side.compute_mask(inputs, None)[1:]
         return [*outputs, *states] if len(outputs) + len(states) > 1 else output
 
     # -- configuration --------------------------------------------------------------------------------
@@ -146,8 +152,9 @@ class Bidirectional(Layer):
         Parameters
         ----------
         sequences : array_like, shape (batch, steps, features)
-        initial_state : sequence of four array_like, optional
-            ``[forward h, forward c, backward h, backward c]``, each (batch, units).
+        initial_state : sequence of array_like, optional
+            The forward layer's states, then the backward layer's: for LSTM ``[forward h, forward c, backward h,
+            backward c]``, each (batch, units).
         mask : array_like, shape (batch, steps), optional
         training : bool
             As for :class:`LSTM`.
@@ -155,8 +162,8 @@ class Bidirectional(Layer):
         Returns
         -------
         ndarray or tuple
-            The merged output, or both with merge_mode None; then forward h, c and backward h, c with
-            return_state. Its sequence axis runs with the input's.
+            The merged output, or both with merge_mode None; then the forward and the backward layer's states
+            with return_state. Its sequence axis runs with the input's.
         """
         if not self.built or isinstance(sequences, Tensor):
             given = {} if initial_state is None else {"initial_state": initial_state}
@@ -168,17 +175,18 @@ class Bidirectional(Layer):
     ) -> Any:
         """As calling the layer, for a layer that is built."""
         forward, backward = self.forward_layer, self.backward_layer
+        for side in (forward, backward):
+            side._refuse_training(training)
+        if not isinstance(forward, Recurrent) or not isinstance(backward, Recurrent):
+            return self._call_in_turn(sequences, initial_state, mask)
         together = forward.isa == backward.isa and forward.dtype == backward.dtype
         joined = self.merge_mode == "concat" and forward.dtype == backward.dtype == self.dtype
-        plain = mask is None and initial_state is None and not training and forward._is_plain
-        if plain and together and joined:
+        if mask is None and initial_state is None and forward._is_plain and together and joined:
             plans = forward._packed(), backward._packed()
             found = _core.run_plainly(plans, sequences, False, self.return_sequences, forward.go_backwards)
             if found is not None:
                 return found
-        for side in (forward, backward):
-            side._refuse_training(training)
-        given = (None, None) if initial_state is None else self._halves(initial_state)
+        given = self._halves(initial_state)
         if forward.dtype != self.dtype or backward.dtype != self.dtype:
             sequences = as_float(sequences, np.dtype(self.dtype), f"{self.who}: sequences")
         inputs = [side._as_sequences(sequences) for side in (forward, backward)]
@@ -197,44 +205,70 @@ class Bidirectional(Layer):
         else:
             for job in jobs:
                 _core.run_layer(job)
-        states: list[Array | None] = []
+        states: list[Any] = []
         for side, job, part in zip((forward, backward), jobs, parts, strict=True):
-            last, h, c = side._finish(job)
+            last, *own = side._finish(job)
             if last is not None:
                 part[...] = last
-            states += [h, c]
-        parts = [part.astype(self.dtype, copy=False) for part in parts]
-        outputs = parts if self.merge_mode is None else [whole if joined else self._merged(*parts)]
+            states += own
+        return self._returned([whole] if joined else self._merged(parts), states)
+
+    def _call_in_turn(self, sequences: Any, initial_state: Any, mask: Any) -> Any:
+        """As :meth:`call`, for layers that are not one cell each."""
+        parts, states = [], []
+        for side, state in zip((self.forward_layer, self.backward_layer), self._halves(initial_state), strict=True):
+            found = side.call(sequences, state, mask=mask)
+            output, *own = found if self.return_state else (found,)
+            parts.append(output)
+            states += own
+        if self.return_sequences:
+            parts[1] = parts[1][:, ::-1]
+        return self._returned(self._merged(parts), states)
+
+    def _returned(self, outputs: list[Array], states: list[Any]) -> Any:
         if self.return_state:
             return (*outputs, *states)
         return tuple(outputs) if self.merge_mode is None else outputs[0]
 
     def _halves(self, initial_state: Any) -> tuple[Any, Any]:
-        state = list(initial_state)
-        if len(state) != 4:
+        """The states that each layer begins with."""
+        if initial_state is None:
+            return None, None
+        state, counts = list(initial_state), [_state_count(s) for s in (self.forward_layer, self.backward_layer)]
+        if len(state) != sum(counts):
             raise FastLSTMError(
-                f"{self.who}: initial_state has {len(state)} arrays; expected four: forward h, c, backward h, c"
+                f"{self.who}: initial_state has {len(state)} arrays; "
+                f"expected {sum(counts)}: the forward layer's, then the backward layer's"
             )
-        return state[:2], state[2:]
+        return state[: counts[0]], state[counts[0] :]
 
-    def _merged(self, y: Array, y_rev: Array) -> Array:
+    def _merged(self, parts: list[Array]) -> list[Array]:
+        """The outputs that there are after merging."""
+        y, y_rev = (part.astype(self.dtype, copy=False) for part in parts)
+        if self.merge_mode is None:
+            return [y, y_rev]
         if self.merge_mode == "concat":
-            return np.concatenate([y, y_rev], axis=-1)
+            return [np.concatenate([y, y_rev], axis=-1)]
         if y.shape != y_rev.shape:
             raise FastLSTMError(
                 f"{self.who}: merge_mode {self.merge_mode!r} needs equal units; "
                 f"found {y.shape[-1]} forward and {y_rev.shape[-1]} backward"
             )
         if self.merge_mode == "mul":
-            y *= y_rev
-            return y
-        y += y_rev
+            return [y * y_rev]
+        y = y + y_rev
         if self.merge_mode == "ave":
             y /= 2
-        return y
+        return [y]
 
 
-def _copy(layer: LSTM, prefix: str, **changes: Any) -> LSTM:
+def _copy(layer: Any, prefix: str, **changes: Any) -> Any:
     """A fresh layer of the same configuration and kernel, named as Keras names it."""
     config = {**layer.get_config(), **changes, "name": prefix + layer.name.removeprefix(prefix)}
-    return LSTM(**config, isa=layer.isa, reproducible=layer.reproducible, threads=layer.threads)
+    if isinstance(layer, RNN):
+        return RNN.from_config(config)
+    return type(layer)(**config, isa=layer.isa, reproducible=layer.reproducible, threads=layer.threads)
+
+
+def _state_count(side: Recurrent | RNN) -> int:
+    return side.state_count if isinstance(side, Recurrent) else len(side.state_size)

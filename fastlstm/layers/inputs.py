@@ -37,17 +37,23 @@ def saved_value(value: Any) -> Any:
         return value
 
 
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+
+
 def at_least(least: float, value: Any, what: str) -> float:
     """``value`` as a float from ``least`` on; booleans, NaN and the rest are refused."""
     found = saved_value(value)
     if isinstance(found, np.ndarray) and found.ndim == 0 and found.dtype.kind in "iuf":
         found = found.item()
     try:
-        number = float(found) if isinstance(found, Real) and not isinstance(found, bool | np.bool_) else math.nan
+        number = float(found) if _is_real(found) else math.nan
     except OverflowError:
         number = math.nan
     if not number >= least:
-        raise FastLSTMError(f"{what} is {value!r}; expected a number" + (f" of at least {least:g}" * (least > -math.inf)))
+        raise FastLSTMError(
+            f"{what} is {value!r}; expected a number" + (f" of at least {least:g}" * (least > -math.inf))
+        )
     return number
 
 

@@ -42,7 +42,7 @@ class Masking(Layer):
         with numpy_errors(f"{self.who}: input of shape {x.shape} with mask_value {self.mask_value!r}"):
             value = self.mask_value  # Keras makes a number float32, also where the input is float64
             value = np.float32(value) if isinstance(value, float) else value
-            return np.not_equal(x.astype(compared), value.astype(compared)).any(-1, keepdims=True)
+            return np.asarray(np.not_equal(x.astype(compared), value.astype(compared)).any(-1, keepdims=True))
 
     def call(self, inputs: Any, /, *, mask: Any = None) -> Array:
         x = as_input(inputs, self.dtype, self.who)

@@ -65,7 +65,8 @@ class Merge(Layer):
         rank = max(x.ndim for x in arrays)
         given = self._masks(arrays, mask)
         # Keras reshapes the inputs that have fewer axes, and with that they lose their masks.
-        masks = [m if x.ndim == rank and self.mask_merging == "any" else None for x, m in zip(arrays, given, strict=True)]
+        kept = [x.ndim == rank and self.mask_merging == "any" for x in arrays]
+        masks = [m if keep else None for m, keep in zip(given, kept, strict=True)]
         arrays = [x.reshape(x.shape[:1] + (1,) * (rank - x.ndim) + x.shape[1:]) for x in arrays]
         with numpy_errors(f"{self.who}: inputs of shapes {', '.join(str(x.shape) for x in arrays)}"):
             return self.merge(arrays, [m if m is None else m[..., None] for m in masks])
@@ -132,9 +133,10 @@ class Multiply(Merge):
     def merge(self, arrays: list[Array], masks: Sequence[Mask]) -> Array:
         factors = [x if m is None else np.where(m, x, x.dtype.type(1)) for x, m in zip(arrays, masks, strict=True)]
         product = reduce(np.multiply, factors)
-        if any(m is None for m in masks):
+        present = [m for m in masks if m is not None]
+        if len(present) < len(masks):
             return product
-        return np.where(reduce(np.logical_or, masks), product, product.dtype.type(0))
+        return np.where(reduce(np.logical_or, present), product, product.dtype.type(0))
 
 
 class _Extreme(Merge):
@@ -212,7 +214,8 @@ class Concatenate(Merge):
             for x, m in zip(inputs, masks, strict=True):
                 whole = np.ones(np.shape(x), bool)
                 spread.append(whole if m is None else whole & m[..., None] if m.ndim < whole.ndim else m)
-            return getattr(np.concatenate(spread, axis=self.axis), self.mask_merging)(axis=-1)
+            whole = np.concatenate(spread, axis=self.axis)
+            return np.asarray(whole.any(-1) if self.mask_merging == "any" else whole.all(-1))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "axis": self.axis}
@@ -250,11 +253,13 @@ class Dot(Merge):
         axes = (self.axes, self.axes) if isinstance(self.axes, int) else self.axes
         found = [resolve_axes([axis], len(shape), self.who)[0] for axis, shape in zip(axes, shapes, strict=True)]
         if 0 in found or min(map(len, shapes)) < 2:
-            raise FastLSTMError(f"{self.who}: axes is {self.axes} for inputs of shapes {shapes}; the first axis holds the samples")
+            raise FastLSTMError(
+                f"{self.who}: axes is {self.axes} for inputs of shapes {shapes}; the first axis holds the samples"
+            )
         a, b = shapes
         if a[found[0]] != b[found[1]] or (None not in (a[0], b[0]) and a[0] != b[0]):
             raise FastLSTMError(
-                f"{self.who}: inputs have the shapes {shapes}; expected one batch size, and one size along the axes {found}"
+                f"{self.who}: inputs have the shapes {shapes}; expected one batch size, and one along the axes {found}"
             )
         return found
 
@@ -269,13 +274,16 @@ class Dot(Merge):
         arrays = input_arrays(inputs, self.dtype, self.who, *self.counts)
         first, second = self._own_axes([x.shape for x in arrays])
         if self.normalize:
-            arrays = [_unit(as_float(x, self.dtype, self.who), axis) for x, axis in zip(arrays, (first, second), strict=True)]
+            arrays = [
+                _unit(as_float(x, self.dtype, self.who), axis) for x, axis in zip(arrays, (first, second), strict=True)
+            ]
         a, b = np.moveaxis(arrays[0], first, -1), np.moveaxis(arrays[1], second, 1)
         shape = a.shape[:-1] + b.shape[2:]
         with numpy_errors(f"{self.who}: inputs of shapes {arrays[0].shape} and {arrays[1].shape}"):
             rows = a.reshape(len(a), int(np.prod(a.shape[1:-1])), a.shape[-1])
             columns = b.reshape(len(b), b.shape[1], int(np.prod(b.shape[2:])))
-            return np.matmul(rows, columns).reshape(shape if len(shape) > 1 else (*shape, 1))
+            products: Array = np.matmul(rows, columns)
+            return products.reshape(shape if len(shape) > 1 else (*shape, 1))
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Mask:
         return None

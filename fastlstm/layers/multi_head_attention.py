@@ -19,7 +19,13 @@ from fastlstm.layers.base import Array, Layer, Shape
 from fastlstm.layers.core import plain
 from fastlstm.layers.inputs import at_least, input_shapes, numpy_errors
 
-_TRAINING_ONLY = ("kernel_regularizer", "bias_regularizer", "activity_regularizer", "kernel_constraint", "bias_constraint")
+_TRAINING_ONLY = (
+    "kernel_regularizer",
+    "bias_regularizer",
+    "activity_regularizer",
+    "kernel_constraint",
+    "bias_constraint",
+)
 #: What Keras's fused attention gives a masked score; all of a row masked, its steps weigh the same.
 _FUSED_MASKED = 3.38953e38 * -0.7
 
@@ -91,9 +97,7 @@ class MultiHeadAttention(Layer):
         self.attention_axes = (
             None if attention_axes is None else tuple(axes_of(attention_axes, f"{self.who}: attention_axes"))
         )
-        self.sliding_window = (
-            None if sliding_window is None else integer(sliding_window, f"{self.who}: sliding_window")
-        )
+        self.sliding_window = None if sliding_window is None else integer(sliding_window, f"{self.who}: sliding_window")
         self.kernel_initializer = initializers.get(kernel_initializer, f"{self.who}: kernel_initializer")
         self.bias_initializer = initializers.get(bias_initializer, f"{self.who}: bias_initializer")
 
@@ -118,8 +122,8 @@ class MultiHeadAttention(Layer):
         batches = {query[0], value[0], key[0]} - {None}
         if value[1:-1] != key[1:-1] or len({*map(len, (query, value, key))}) > 1 or len(query) < 3 or len(batches) > 1:
             raise FastLSTMError(
-                f"{self.who}: query, value and key have the shapes {query}, {value}, {key}; expected three axes or more, "
-                "as many in each, one batch size, and value and key the same but for the features"
+                f"{self.who}: query, value and key have the shapes {query}, {value}, {key}; expected three axes or "
+                "more, as many in each, one batch size, and value and key the same but for the features"
             )
         self._axes(len(query))
         return query, value, key
@@ -242,7 +246,8 @@ class MultiHeadAttention(Layer):
         """x times a kernel over its last axes, and the bias."""
         kernel = self._weights[f"{name}/kernel"]
         rows = x.reshape(-1, math.prod(kernel.shape[:summed]))
-        y = np.matmul(rows, kernel.reshape(rows.shape[1], -1)).reshape(*x.shape[: x.ndim - summed], *kernel.shape[summed:])
+        shape = (*x.shape[: x.ndim - summed], *kernel.shape[summed:])
+        y: Array = np.matmul(rows, kernel.reshape(rows.shape[1], -1)).reshape(shape)
         return y + self._weights[f"{name}/bias"] if self.use_bias else y
 
     def get_config(self) -> dict[str, Any]:

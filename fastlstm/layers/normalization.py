@@ -192,9 +192,8 @@ class LayerNormalization(Scaled):
         with np.errstate(all="ignore"):
             if not self.rms_scaling:
                 return self._returned(self._normalized(x, axes, affine), inputs)
-            variance = x.var(axis=axes, keepdims=True)
-            y = x * (1 / np.sqrt(variance + x.dtype.type(self.epsilon)))
-            return self._returned(y * self._weights["gamma"].astype(x.dtype).reshape(affine), inputs)
+            y = x * self._moments(x, axes)[1] * self._weights["gamma"].astype(x.dtype).reshape(affine)
+            return self._returned(y, inputs)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "axis": self.axis, "rms_scaling": self.rms_scaling}
@@ -247,7 +246,7 @@ class GroupNormalization(Scaled):
 
     def weight_shapes(self, input_shape: Shape) -> dict[str, tuple[int, ...]]:
         (channels,) = self._sizes(input_shape, [self.axis])
-        if channels % (channels if self.groups == -1 else self.groups) or not channels:
+        if not channels or channels % (channels if self.groups == -1 else self.groups):
             raise FastLSTMError(f"{self.who}: groups is {self.groups}; expected a divisor of the {channels} channels")
         return self._affine_shapes((channels,))
 

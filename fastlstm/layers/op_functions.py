@@ -6,8 +6,7 @@ Positional parameters are what a call of the operation has, keyword-only ones it
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from functools import reduce
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -46,7 +45,7 @@ def floating(x: Any) -> Array:
     return common(x, at_least_float=True)[0]
 
 
-def _strong(x: Any) -> Array:
+def as_array(x: Any) -> Array:
     """x as TensorFlow makes it an array: a Python number is float32 or int32 before it meets others."""
     if isinstance(x, float):
         return np.asarray(np.float32(x))
@@ -78,9 +77,9 @@ def binary(f: Function, at_least_float: bool = False) -> Function:
     return lambda x1, x2: np.asarray(f(*common(x1, x2, at_least_float=at_least_float)))
 
 
-def comparison(f: Function) -> Function:
-    """A comparison of two arrays or numbers."""
-    return lambda x1, x2: np.asarray(f(*common(_strong(x1), _strong(x2))))
+def strong(f: Function) -> Function:
+    """A comparison, or what else Keras makes arrays of numbers for before it looks for a common type."""
+    return lambda x1, x2: np.asarray(f(*common(as_array(x1), as_array(x2))))
 
 
 def logical(f: Function) -> Function:
@@ -100,7 +99,9 @@ def default_only(name: str, argument: str, default: float) -> Function:
 
     def run(x: Any, **given: Any) -> Array:
         if given.get(argument, default) != default:
-            raise UnsupportedLayerError(f"{argument} is {given[argument]!r}; fastlstm computes {name} with {default} only")
+            raise UnsupportedLayerError(
+                f"{argument} is {given[argument]!r}; fastlstm computes {name} with {default} only"
+            )
         return apply(floating(x))
 
     run.__kwdefaults__ = {argument: default}
@@ -168,34 +169,60 @@ def gelu(x: Any, *, approximate: bool = True) -> Array:
     if not approximate:
         return activations.get("gelu", "gelu")(floating(x))
     x = floating(x)
-    inner = x.dtype.type(math.sqrt(2 / math.pi)) * (x + x.dtype.type(0.044715) * x**3)
+    coefficient = x.dtype.type(np.float32(0.044715))  # float32 in TensorFlow, whatever x is
+    inner = x.dtype.type(math.sqrt(2 / math.pi)) * (x + coefficient * x**3)
     return np.asarray(x.dtype.type(0.5) * x * (1 + activations.get("tanh", "gelu")(inner)))
 
 
 # -- along axes -------------------------------------------------------------------------------------
 
 
-def _axes(axis: Any) -> Any:
+def axes_of_numpy(axis: Any) -> Any:
+    """A file's list of axes as the tuple that NumPy takes."""
     return tuple(axis) if isinstance(axis, list) else axis
 
 
 def reduction(f: Function, prepare: Function = np.asarray) -> Function:
     """A reduction over one axis, several or all."""
-    return lambda x, *, axis=None, keepdims=False: np.asarray(f(prepare(x), axis=_axes(axis), keepdims=keepdims))
-
-
-def total(f: Function) -> Function:
-    """A sum or product, in the type of what it is over."""
-    return lambda x, *, axis=None, keepdims=False, dtype=None: np.asarray(
-        f((y := _counted(x)), axis=_axes(axis), keepdims=keepdims, dtype=dtype or y.dtype)
+    return lambda x, *, axis=None, keepdims=False: np.asarray(
+        f(prepare(x), axis=axes_of_numpy(axis), keepdims=keepdims)
     )
+
+
+def mean(x: Any, *, axis: Any = None, keepdims: bool = False) -> Array:
+    """The sum over the number of elements; NaN where there are none."""
+    y = np.asarray(np.sum(floating(x), axis=axes_of_numpy(axis), keepdims=keepdims))
+    axes = range(np.ndim(x)) if axis is None else axis if isinstance(axis, list | tuple) else [axis]
+    return np.asarray(y / y.dtype.type(math.prod(np.shape(x)[i] for i in axes)))
+
+
+def var(x: Any, *, axis: Any = None, keepdims: bool = False) -> Array:
+    """The mean of the squares of the distances from the mean."""
+    return mean(np.square(floating(x) - mean(x, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims)
+
+
+def std(x: Any, *, axis: Any = None, keepdims: bool = False) -> Array:
+    """The root of the variance."""
+    return np.asarray(np.sqrt(var(x, axis=axis, keepdims=keepdims)))
+
+
+def total(x: Any, *, axis: Any = None, keepdims: bool = False) -> Array:
+    """The sum, in the type of what it is over."""
+    x = _counted(x)
+    return np.asarray(np.sum(x, axis=axes_of_numpy(axis), keepdims=keepdims, dtype=x.dtype))
+
+
+def product(x: Any, *, axis: Any = None, keepdims: bool = False, dtype: str | None = None) -> Array:
+    """The product, in the type of what it is over or another."""
+    x = _counted(x)
+    return np.asarray(np.prod(x, axis=axes_of_numpy(axis), keepdims=keepdims, dtype=dtype or x.dtype))
 
 
 def extreme(f: Function, beside: Function) -> Function:
     """A maximum or minimum, beside a number to begin with."""
 
     def run(x: Any, *, axis: Any = None, keepdims: bool = False, initial: Any = None) -> Array:
-        y = np.asarray(f(np.asarray(x), axis=_axes(axis), keepdims=keepdims))
+        y = np.asarray(f(np.asarray(x), axis=axes_of_numpy(axis), keepdims=keepdims))
         return y if initial is None else np.asarray(beside(y, np.asarray(initial).astype(y.dtype)))
 
     return run
@@ -215,7 +242,7 @@ def place(f: Function) -> Function:
 
 def logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Array:
     """log(sum(exp(x))), taken from the greatest element on."""
-    x, axis = floating(x), _axes(axis)
+    x, axis = floating(x), axes_of_numpy(axis)
     top = np.max(x, axis=axis, keepdims=True)
     top = np.where(np.isfinite(top), top, x.dtype.type(0))
     y = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
@@ -224,18 +251,20 @@ def logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Array:
 
 def norm(x: Any, *, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Array:
     """A vector's length, along one axis or over all that are named."""
-    x, axis = floating(x), _axes(axis)
+    x, axis = floating(x), axes_of_numpy(axis)
     single = isinstance(axis, int) or x.ndim == 1 or (isinstance(axis, tuple) and len(axis) == 1)
     if ord == 1 and single:
         return np.asarray(np.sum(np.abs(x), axis=axis, keepdims=keepdims))
     if ord is None or (ord == 2 and single):
         return np.asarray(np.sqrt(np.sum(np.square(x), axis=axis, keepdims=keepdims)))
-    raise UnsupportedLayerError(f"ord is {ord!r} over the axes {axis}; fastlstm computes lengths of vectors, ord None, 1 or 2")
+    raise UnsupportedLayerError(
+        f"ord is {ord!r} over the axes {axis}; fastlstm computes lengths of vectors, ord None, 1 or 2"
+    )
 
 
 def normalize(x: Any, *, axis: Any = -1, order: int = 2, epsilon: float | None = None) -> Array:
     """x over its norm, which counts as no less than epsilon."""
-    x, axis = floating(x), _axes(axis)
+    x, axis = floating(x), axes_of_numpy(axis)
     least = x.dtype.type(1e-7 if epsilon is None else epsilon)
     if order == 2:
         return np.asarray(x * np.minimum(1 / np.sqrt(np.sum(np.square(x), axis=axis, keepdims=True)), 1 / least))
@@ -264,117 +293,8 @@ def cumulative(f: Function) -> Function:
     )
 
 
-# -- products ---------------------------------------------------------------------------------------
-
-
-def dot(x1: Any, x2: Any) -> Array:
-    """The sum over the last axis of the first and the last but one of the second."""
-    return np.asarray(np.dot(*common(x1, x2)))
-
-
-def einsum(*operands: Any, subscripts: str) -> Array:
-    """Einstein's summation."""
-    return np.asarray(np.einsum(subscripts, *common(*operands), optimize=len(operands) > 1))
-
-
-# -- shapes -----------------------------------------------------------------------------------------
-
-
-def reshape(x: Any, *, newshape: Sequence[int | None]) -> Array:
-    """The same elements in another shape, one size of which may be left open."""
-    return np.asarray(x).reshape([-1 if n is None else n for n in newshape])
-
-
-def transpose(x: Any, *, axes: Any = None) -> Array:
-    """The axes in another order, or reversed."""
-    return np.transpose(np.asarray(x), axes)
-
-
-def expand_dims(x: Any, *, axis: Any) -> Array:
-    """New axes of size 1."""
-    return np.expand_dims(np.asarray(x), _axes(axis))
-
-
-def squeeze(x: Any, *, axis: Any = None) -> Array:
-    """Without axes of size 1."""
-    return np.squeeze(np.asarray(x), _axes(axis))
-
-
-def concatenate(xs: Sequence[Any], *, axis: int = 0) -> Array:
-    """Arrays one after the other along an axis."""
-    return np.concatenate(common(*map(_strong, xs)), axis=axis)
-
-
-def stack(x: Sequence[Any], *, axis: int = 0) -> Array:
-    """Arrays side by side along a new axis."""
-    return np.stack(common(*x), axis=axis)
-
-
-def split(x: Any, *, indices_or_sections: Any, axis: int = 0) -> list[Array]:
-    """So many equal parts, or the parts between these places."""
-    return np.split(np.asarray(x), indices_or_sections, axis=axis)
-
-
-def unstack(x: Any, *, num: int | None = None, axis: int = 0) -> list[Array]:
-    """The parts along an axis, without it."""
-    return list(np.moveaxis(np.asarray(x), axis, 0))
-
-
-def flip(x: Any, *, axis: Any = None) -> Array:
-    """Elements in reverse order."""
-    return np.flip(np.asarray(x), _axes(axis))
-
-
-def roll(x: Any, *, shift: Any, axis: Any = None) -> Array:
-    """Elements moved along, the last ones to the front."""
-    return np.roll(np.asarray(x), _axes(shift), _axes(axis))
-
-
-def repeat(x: Any, *, repeats: Any, axis: int | None = None) -> Array:
-    """Each part along an axis several times."""
-    return np.repeat(np.asarray(x), repeats, axis=axis)
-
-
-def tile(x: Any, *, repeats: Any) -> Array:
-    """The whole several times along its axes."""
-    return np.tile(np.asarray(x), repeats)
-
-
-def broadcast_to(x: Any, *, shape: Sequence[int]) -> Array:
-    """x repeated along axes of size 1."""
-    return np.array(np.broadcast_to(np.asarray(x), shape))
-
-
-def pad(x: Any, constant_values: Any = None, *, pad_width: Any, mode: str = "constant") -> Array:
-    """More elements before and after along each axis: a constant, or mirrored."""
-    x, width = np.asarray(x), np.asarray(pad_width)
-    if mode == "constant":
-        return np.pad(x, width, constant_values=0 if constant_values is None else constant_values)
-    return np.pad(x, width, mode="reflect" if mode == "reflect" else "symmetric")
-
-
-def take(x: Any, indices: Any, *, axis: int | None = None) -> Array:
-    """The parts at these places along an axis."""
-    return np.asarray(np.take(np.asarray(x), np.asarray(indices), axis=axis))
-
-
-def slice_(inputs: Any, start_indices: Any, *, shape: Sequence[int]) -> Array:
-    """A block that begins at these places; -1 is all that is left."""
-    x = np.asarray(inputs)
-    ends = [n if size == -1 else start + size for n, start, size in zip(x.shape, start_indices, shape, strict=True)]
-    if any(not 0 <= start <= end <= n for start, end, n in zip(start_indices, ends, x.shape, strict=True)):
-        raise FastLSTMError(f"a block of shape {shape} at {start_indices} is not inside the input of shape {x.shape}")
-    return x[tuple(slice(start, end) for start, end in zip(start_indices, ends, strict=True))]
-
-
-def one_hot(x: Any, *, num_classes: int, axis: int = -1, dtype: str | None = None, sparse: bool = False) -> Array:
-    """1 at the place each number names, 0 elsewhere."""
-    if sparse:
-        raise UnsupportedLayerError("sparse is True; fastlstm computes dense arrays only")
-    hot = np.asarray(x)[..., None] == np.arange(num_classes)
-    return np.moveaxis(hot.astype(dtype or "float32"), -1, axis)
-
-
-def multiply_all(parts: Sequence[int]) -> int:
-    """The product of the sizes."""
-    return reduce(lambda a, b: a * b, parts, 1)
+def l2_normalize(x: Any, *, axis: Any = None, epsilon: float = 1e-12) -> Array:
+    """x over its length, whose square counts as no less than epsilon."""
+    x = floating(x)
+    square = np.sum(np.square(x), axis=axes_of_numpy(axis), keepdims=True)
+    return np.asarray(x / np.sqrt(np.maximum(square, x.dtype.type(epsilon))))

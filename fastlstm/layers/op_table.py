@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastlstm.layers import op_array_shapes as r
+from fastlstm.layers import op_arrays as a
 from fastlstm.layers import op_functions as f
 from fastlstm.layers import op_shapes as s
 from fastlstm.layers.op_functions import Function
@@ -46,16 +48,17 @@ _UNARY_FLOAT = {
     "Arcsinh": np.arcsinh, "Arccosh": np.arccosh, "Arctanh": np.arctanh, "Floor": np.floor, "Ceil": np.ceil,
     "Isnan": np.isnan, "Isinf": np.isinf, "Isfinite": np.isfinite,
 }  # fmt: skip
-_UNARY = {
+_UNARY: dict[str, Function] = {
     "Absolute": np.abs, "Abs": np.abs, "Negative": np.negative, "Square": np.square, "Sign": np.sign,
     "Trunc": np.trunc, "Copy": np.array, "Conjugate": np.conjugate, "Real": np.real,
 }  # fmt: skip
 _BINARY = {
-    "Add": np.add, "Subtract": np.subtract, "Multiply": np.multiply, "Power": np.power, "Mod": np.mod,
+    "Add": np.add, "Subtract": np.subtract, "Multiply": np.multiply, "Power": np.power,
     "Maximum": np.maximum, "Minimum": np.minimum,
 }  # fmt: skip
-_BINARY_FLOAT = {"TrueDivide": np.divide, "Divide": np.divide, "Arctan2": np.arctan2, "Logaddexp": np.logaddexp}
-_COMPARISONS = {
+_BINARY_FLOAT = {"TrueDivide": np.divide, "Divide": np.divide}
+_STRONG = {
+    "Mod": np.mod, "Arctan2": np.arctan2, "Logaddexp": np.logaddexp,
     "Equal": np.equal, "NotEqual": np.not_equal, "Greater": np.greater, "GreaterEqual": np.greater_equal,
     "Less": np.less, "LessEqual": np.less_equal,
 }  # fmt: skip
@@ -74,11 +77,10 @@ _NUMPY: dict[str, tuple[Function, Function]] = {
     **_same(ZerosLike=f.like(0), OnesLike=f.like(1)),
     **_together(**{name: f.binary(g) for name, g in _BINARY.items()}),
     **_together(**{name: f.binary(g, at_least_float=True) for name, g in _BINARY_FLOAT.items()}),
-    **_together(**{name: f.comparison(g) for name, g in _COMPARISONS.items()}),
+    **_together(**{name: f.strong(g) for name, g in _STRONG.items()}),
     **_together(**{name: f.logical(g) for name, g in _LOGICAL.items()}),
     **_together(FloorDivide=f.floor_divide, DivideNoNan=f.divide_no_nan),
-    **_reduced(Mean=f.reduction(np.mean, f.floating), Var=f.reduction(np.var, f.floating)),
-    **_reduced(Std=f.reduction(np.std, f.floating), Sum=f.total(np.sum), Prod=f.total(np.prod)),
+    **_reduced(Mean=f.mean, Var=f.var, Std=f.std, Sum=f.total, Prod=f.product),
     **_reduced(Max=f.extreme(np.max, np.maximum), Min=f.extreme(np.min, np.minimum)),
     **_reduced(Amax=f.reduction(np.max), Amin=f.reduction(np.min)),
     **_reduced(Any=f.reduction(np.any), All=f.reduction(np.all)),
@@ -89,26 +91,26 @@ _NUMPY: dict[str, tuple[Function, Function]] = {
     "Cumsum": (f.cumulative(np.cumsum), s.accumulated),
     "Cumprod": (f.cumulative(np.cumprod), s.accumulated),
     "Matmul": (f.binary(np.matmul), s.matmul),
-    "Dot": (f.dot, s.dot),
-    "Einsum": (f.einsum, s.einsum),
-    "Reshape": (f.reshape, s.reshape),
-    "Ravel": (lambda x: np.ravel(x), lambda x: s.reshape(x, newshape=[-1])),
-    "Transpose": (f.transpose, s.transpose),
-    "ExpandDims": (f.expand_dims, s.expand_dims),
-    "Squeeze": (f.squeeze, s.squeeze),
-    "Concatenate": (f.concatenate, s.concatenate),
-    "Stack": (f.stack, s.stack),
-    "Split": (f.split, s.split),
-    "Flip": (f.flip, s.along),
-    "Roll": (f.roll, s.roll),
-    "Repeat": (f.repeat, s.repeat),
-    "Tile": (f.tile, s.tile),
-    "BroadcastTo": (f.broadcast_to, s.broadcast_to),
-    "Swapaxes": (lambda x, *, axis1, axis2: np.swapaxes(x, axis1, axis2), s.swapaxes),
-    "Moveaxis": (lambda x, *, source, destination: np.moveaxis(x, source, destination), s.moveaxis),
-    "Pad": (f.pad, s.pad),
-    "Take": (f.take, s.take),
-    "GetItem": (lambda x, key: np.asarray(np.asarray(x)[key]), s.get_item),
+    "Dot": (a.dot, s.dot),
+    "Einsum": (a.einsum, s.einsum),
+    "Reshape": (a.reshape, r.reshape),
+    "Ravel": (lambda x: np.ravel(x), lambda x: r.reshape(x, newshape=[-1])),
+    "Transpose": (a.transpose, r.transpose),
+    "ExpandDims": (a.expand_dims, r.expand_dims),
+    "Squeeze": (a.squeeze, r.squeeze),
+    "Concatenate": (a.concatenate, r.concatenate),
+    "Stack": (a.stack, r.stack),
+    "Split": (a.split, r.split),
+    "Flip": (a.flip, s.along),
+    "Roll": (a.roll, r.roll),
+    "Repeat": (a.repeat, r.repeat),
+    "Tile": (a.tile, r.tile),
+    "BroadcastTo": (a.broadcast_to, r.broadcast_to),
+    "Swapaxes": (lambda x, *, axis1, axis2: np.swapaxes(x, axis1, axis2), r.swapaxes),
+    "Moveaxis": (lambda x, *, source, destination: np.moveaxis(x, source, destination), r.moveaxis),
+    "Pad": (a.pad, r.pad),
+    "Take": (a.take, r.take),
+    "GetItem": (lambda x, key: np.asarray(np.asarray(x)[key]), r.get_item),
 }
 _NN: dict[str, tuple[Function, Function]] = {
     **_same(**{name: f.named(name_of) for name, name_of in _ACTIVATIONS.items()}),
@@ -119,14 +121,20 @@ _NN: dict[str, tuple[Function, Function]] = {
     "Softmax": (f.softmax, s.along),
     "LogSoftmax": (f.log_softmax, s.along),
     "Normalize": (f.normalize, s.along),
-    "OneHot": (f.one_hot, s.one_hot),
+    "OneHot": (a.one_hot, r.one_hot),
 }
 _CORE: dict[str, tuple[Function, Function]] = {
     **_same(Cast=f.cast, StopGradient=lambda variable: np.asarray(variable)),
-    "Slice": (f.slice_, s.slice_),
-    "Unstack": (f.unstack, s.unstack),
+    "Slice": (a.slice_, r.slice_),
+    "Unstack": (a.unstack, r.unstack),
 }
 _MATH = {**_reduced(Logsumexp=f.logsumexp), **_same(Rsqrt=f.unary_float(lambda x: 1 / np.sqrt(x)))}
+
+#: What Keras 3 has no class for.
+_TENSORFLOW: dict[str, tuple[Function, Function]] = {
+    "L2Normalize": (f.l2_normalize, s.along),
+    "Shape": (a.shape_as_array, lambda x: (len(s.shape_of(x)),)),
+}
 
 #: Every operation by its class name in Keras. Nothing else is ever looked up.
 TABLE: dict[str, Entry] = {
@@ -138,6 +146,7 @@ TABLE: dict[str, Entry] = {
         ("keras.src.ops.math", _MATH),
         ("keras.src.ops.linalg", _reduced(Norm=f.norm)),
         ("keras.src.activations.activations", _same(ReLU=f.relu, Mish=f.named("mish"))),
+        ("", _TENSORFLOW),
     )
     for name, (run, shape) in group.items()
 }

@@ -62,6 +62,7 @@ class Normalization(Layer):
         super().__init__(**kwargs)
         self.axis = () if axis is None else tuple(axes_of(axis, f"{self.who}: axis"))
         self.invert = bool(invert)
+        self.input_mean, self.input_variance = saved_value(mean), saved_value(variance)
         self._given: dict[str, Array] = {}
         self._ready: tuple[Array, Array] | None = None
         if (mean is None) != (variance is None):
@@ -123,7 +124,7 @@ class Normalization(Layer):
         return y
 
     def get_config(self) -> dict[str, Any]:
-        given = {name: self._given[name].tolist() if self._given else None for name in ("mean", "variance")}
+        given = {"mean": np.array(self.input_mean).tolist(), "variance": np.array(self.input_variance).tolist()}
         return {**super().get_config(), "axis": self.axis, "invert": self.invert, **given}
 
 

@@ -178,7 +178,8 @@ class ActivityRegularization(Layer):
     def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.l1, self.l2 = (
-            value if value is None else at_least(0, value, f"{self.who}: {name}") for name, value in (("l1", l1), ("l2", l2))
+            value if value is None else at_least(0, value, f"{self.who}: {name}")
+            for name, value in (("l1", l1), ("l2", l2))
         )
 
     def call(self, inputs: Any, /, *, mask: Any = None) -> Any:

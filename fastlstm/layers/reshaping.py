@@ -97,24 +97,28 @@ class Reshape(_Reshaping):
         if self.target_shape.count(-1) + self.target_shape.count(None) > 1:
             raise FastLSTMError(f"{what} is {target_shape!r}; expected one unknown size at most")
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        check_rank(input_shape, None, self.who)
-        sizes = [size for size in input_shape[1:] if size is not None]
-        known = [d for d in self.target_shape if d not in (-1, None)]
-        whole, given = prod(sizes), prod(d for d in known if d is not None)
-        if len(sizes) < len(input_shape) - 1:
-            return (input_shape[0], *(None if d == -1 else d for d in self.target_shape))
-        found = len(known) < len(self.target_shape)
-        if (given == 0 or whole % given) if found else whole != given:
+    def _found(self, input_shape: Shape, sizes: list[int]) -> list[int]:
+        """The target shape with the unknown size found, for an input of these sizes."""
+        known = [d for d in self.target_shape if d is not None and d != -1]
+        whole, given = prod(sizes), prod(known)
+        if whole != given if len(known) == len(self.target_shape) else given == 0 or whole % given:
             raise FastLSTMError(
                 f"{self.who}: input has shape {input_shape}; expected sizes that make target_shape {self.target_shape}"
             )
-        return (input_shape[0], *(whole // given if d in (-1, None) else d for d in self.target_shape))
+        return [whole // given if d is None or d == -1 else d for d in self.target_shape]
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        check_rank(input_shape, None, self.who)
+        sizes = [size for size in input_shape[1:] if size is not None]
+        if len(sizes) < len(input_shape) - 1:
+            return (input_shape[0], *(None if d == -1 else d for d in self.target_shape))
+        found = self._found(input_shape, sizes)
+        # a size written as None is one that Keras does not work out before it has the input
+        return (input_shape[0], *(d if d is None else size for d, size in zip(self.target_shape, found, strict=True)))
 
     def call(self, inputs: Array, *, mask: Array | None = None) -> Array:
         x = self._values(inputs)
-        shape = [size for size in self.compute_output_shape(x.shape) if size is not None]
-        return x.reshape(shape)
+        return x.reshape(len(x), *self._found(x.shape, list(x.shape[1:])))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "target_shape": self.target_shape}

@@ -17,7 +17,9 @@ LAYERS: dict[str, type[Layer]] = {}
 #: What the caller gave for classes that the table lacks, while a configuration is being read.
 _custom: ContextVar[Mapping[str, Any]] = ContextVar("custom_layers")
 
-_OPERATIONS = "keras.src.ops."
+_OPERATIONS = ("keras.src.ops.", "keras.ops", "keras.src.activations.")
+_TF_OPERATIONS = ("TFOpLambda", "SlicingOpLambda")  # what tf.keras saves of operations on its tensors
+_BARE = ("InputLayer", "Sequential", "Functional")  # whose configurations are as short as an operation's
 
 
 @contextmanager
@@ -68,10 +70,11 @@ def layer_from_config(node: Any) -> Layer:
     found = next((given[key] for key in keys if isinstance(key, str) and key in given), None)
     if found is not None:
         return _custom_layer(found, node)
-    if str(module).startswith(_OPERATIONS) and isinstance(class_name, str):
-        from fastlstm.layers.ops import Operation  # here: few models hold one
+    bare = module is None and "trainable" not in config and "dtype" not in config and class_name not in _BARE
+    if str(module).startswith(_OPERATIONS) or bare or class_name in _TF_OPERATIONS:
+        from fastlstm.layers.ops import operation_from_config  # here: few models hold one
 
-        return Operation(class_name, **config)
+        return operation_from_config(node)
     own = module is None or module == "keras" or str(module).startswith("keras.")
     if not isinstance(class_name, str) or not own or registered not in (None, class_name):
         raise UnsupportedLayerError(
@@ -85,7 +88,7 @@ def layer_from_config(node: Any) -> Layer:
         )
     if class_name not in LAYERS:
         raise UnsupportedLayerError(
-            f"{who} is a {class_name!r}, which fastlstm does not compute (it computes {', '.join(sorted(LAYERS))}): "
+            f"{who} is a {class_name!r}, which fastlstm does not compute (fastlstm.layers has those it does): "
             f"pass custom_layers={{{class_name!r}: ...}} with a fastlstm.layers.Layer or a function"
         )
     cls = LAYERS[class_name]

@@ -1,4 +1,4 @@
-"""Consecutive LSTM layers as one call: the library runs them side by side or on several threads."""
+"""Consecutive recurrent layers as one call: the library runs them side by side or on several threads."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ import numpy as np
 
 from fastlstm import _core
 from fastlstm.layers.base import Array, Layer
+from fastlstm.layers.gru import GRU
 from fastlstm.layers.lstm import LSTM
+from fastlstm.layers.simple_rnn import SimpleRNN
+
+_STACKED = (LSTM, GRU, SimpleRNN)  # and not what a user derives from them
 
 
-def goes_on(below: Layer, above: Layer) -> bool:
+def goes_on(below: Any, above: Any) -> bool:
     """Whether ``above`` can read the steps of ``below`` as they come."""
-    if type(below) is not LSTM or type(above) is not LSTM:
-        return False
     return (
-        below.return_sequences
+        type(below) in _STACKED
+        and type(above) in _STACKED
+        and below.return_sequences
         and not below.return_state
         and not below._zeroes_unreversed  # which happens when all steps are done
         and not above.go_backwards
@@ -26,7 +30,7 @@ def goes_on(below: Layer, above: Layer) -> bool:
 
 
 def run_stack(stack: Sequence[Layer], inputs: Any, mask: Array | None) -> tuple[Any, Array | None]:
-    """The output of a stack of LSTM layers, and the mask that goes on with it."""
+    """The output of a stack of LSTM, GRU and SimpleRNN layers, and the mask that goes on with it."""
     layers: list[Any] = list(stack)
     first, last = layers[0], layers[-1]
     if mask is None and all(layer._is_plain for layer in layers):
@@ -41,6 +45,6 @@ def run_stack(stack: Sequence[Layer], inputs: Any, mask: Array | None) -> tuple[
     )
     _core.run_layers(jobs, True)
     for layer, job in zip(layers, jobs, strict=True):
-        output, h, c = layer._finish(job)
+        output, *states = layer._finish(job)
     output = output if y is None else y
-    return ((output, h, c) if last.return_state else output), last.compute_mask(inputs, mask)
+    return ((output, *states) if last.return_state else output), last.compute_mask(inputs, mask)

@@ -62,8 +62,6 @@ def load_model(
     ModelFileError
         The file is missing, damaged, too large, made to do harm, or no model file.
     """
-    if mask_propagation not in ("3.15", "3.16"):
-        raise FastLSTMError(f"mask_propagation is {mask_propagation!r}; expected '3.15' or '3.16'")
     with ExitStack() as files:
         with _named(path):
             found = _contents(path, max_file_size, files)
@@ -74,9 +72,7 @@ def load_model(
                 )
             if weights is None and found.weights is None:
                 raise ModelFileError(f"is {found.kind}, without weights: pass the file that holds them as weights=")
-            model = _described(found, max_params, custom_layers)
-            if mask_propagation == "3.16":
-                _drop_masks(model)
+            model = _described(found, max_params, custom_layers, mask_propagation)
             if weights is None:
                 _take(model, found)
         if weights is not None:
@@ -112,33 +108,53 @@ def _contents(path: Path, max_file_size: int, files: ExitStack) -> Contents:
     return contents_of(path, max_file_size, files)
 
 
-def _described(found: Contents, max_params: int, custom: Mapping[str, Any] | None) -> Model:
+def built_from_config(
+    config: Any, version: str | None, custom: Mapping[str, Any] | None = None, mask_propagation: str = "3.15"
+) -> Model:
+    """The model that a configuration of any Keras describes; its weights have no values yet."""
+    from fastlstm.loading.contents import Contents
+
+    return _described(Contents("a configuration", config, version), MAX_PARAMS, custom, mask_propagation)
+
+
+def _described(
+    found: Contents, max_params: int, custom: Mapping[str, Any] | None, mask_propagation: str = "3.15"
+) -> Model:
     from fastlstm.loading.architecture import described
     from fastlstm.loading.legacy import modernize, writer_of
 
+    if mask_propagation not in ("3.15", "3.16"):
+        raise FastLSTMError(f"mask_propagation is {mask_propagation!r}; expected '3.15' or '3.16'")
     config = found.config if found.own else modernize(found.config, found.version)
     model = described(config, max_params, custom)
     writer = writer_of(None if found.own else found.config, found.version or ("3" if found.own else None))
     model.written_by = found.version or f"{writer.generation}.{writer.minor}.0"
     if writer.generation < 3:
-        _as_before_keras_3(model)
+        _as_before_keras_3(model, writer.tf)
+    if mask_propagation == "3.16":
+        _drop_masks(model)
     return model
 
 
-def _as_before_keras_3(model: Model) -> None:
+def _as_before_keras_3(model: Model, tf: bool) -> None:
     """What older Kerases computed otherwise, and no configuration says."""
+    from fastlstm.layers import Bidirectional
+
     for _, layer in model.tree():
         layer.mask_comes_alone = False
         if hasattr(layer, "mask_merging"):
             layer.mask_merging = "all"
+        if isinstance(layer, Bidirectional) and not tf:  # standalone Keras held outputs; TensorFlow's zeroed them
+            for side in (layer.forward_layer, layer.backward_layer):
+                side.zero_output_for_mask = False
 
 
 def _drop_masks(model: Model) -> None:
-    from fastlstm.layers import Bidirectional, TimeDistributed
+    from fastlstm.layers import RNN, Bidirectional, TimeDistributed
     from fastlstm.layers.recurrent import Recurrent
 
     for _, layer in model.tree():
-        if isinstance(layer, Recurrent | Bidirectional | TimeDistributed):
+        if isinstance(layer, Recurrent | RNN | Bidirectional | TimeDistributed):
             layer.supports_masking = False
 
 

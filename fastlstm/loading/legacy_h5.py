@@ -6,6 +6,7 @@ from fastlstm.errors import ModelFileError
 from fastlstm.loading.hdf5 import MAX_LAYERS, Dataset, Group
 
 WEIGHTS = "model_weights"
+MAX_NESTING = 32  # of names, whose slashes are groups
 
 
 def legacy_layout(root: Group) -> list[tuple[str, list[tuple[str, Dataset]]]]:
@@ -50,9 +51,12 @@ def _weights(group: Group) -> list[tuple[str, Dataset]]:
 
 def _inside(group: Group, path: str, opened: dict[str, Group]) -> Group:
     """The group at a path, whose slashes nest; each is opened once."""
-    if not path:
-        return group
-    if path not in opened:
-        folder, _, last = path.rpartition("/")
-        opened[path] = _inside(group, folder, opened).group(last)
-    return opened[path]
+    parts = path.split("/") if path else []
+    if len(parts) > MAX_NESTING:
+        raise ModelFileError(f"HDF5: {group.path} lists a name of {len(parts)} parts; expected at most {MAX_NESTING}")
+    for i in range(len(parts)):
+        part = "/".join(parts[: i + 1])
+        if part not in opened:
+            opened[part] = group.group(parts[i])
+        group = opened[part]
+    return group

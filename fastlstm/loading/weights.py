@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,7 @@ from fastlstm.loading.hdf5 import Dataset, Group
 from fastlstm.loading.jsonrules import shown
 from fastlstm.loading.legacy import writer_of
 from fastlstm.loading.legacy_h5 import WEIGHTS, legacy_layout
+from fastlstm.loading.legacy_layers import Writer
 from fastlstm.loading.legacy_weights import Leaf, arrange
 
 if TYPE_CHECKING:
@@ -94,29 +95,64 @@ def legacy_weights(root: Group, model: Model, version: str) -> Weights:
     """
     found: Weights = []
     group = root.group(WEIGHTS) if WEIGHTS in root else root
-    backend = group.string("backend")
-    writer = writer_of(None, version)
+    backend, writer = group.string("backend"), writer_of(None, version)
     for layer, stored in _matched(model, legacy_layout(root)):
-        leaves = list(_leaves(layer))
         shapes = [dataset.shape for _, dataset in stored]
-        described = [
-            Leaf(f"layer {shown(leaf.name)}", leaf.class_name, leaf.get_config(), [s for _, _, s in _slots(leaf)])
-            for leaf in leaves
-        ]
-        places = arrange(described, shapes, writer, backend)
-        for leaf, (indices, form) in zip(leaves, places, strict=True):
-            read = indices[: len(indices) - form.skipped]
-            who = f"layer {shown(leaf.name)}"
-            arrays = form.convert(
-                [stored[i][1].array(shapes[i], leaf.dtype, f"{who}: {shown(stored[i][0])}") for i in read]
-            )
-            own: dict[int, tuple[Layer, dict[str, Array]]] = {}
-            for (inner, name, shape), array in zip(_slots(leaf), arrays, strict=True):
-                if array.shape != shape:
-                    raise ModelFileError(f"weights: {who}: {name} has shape {array.shape}; expected {shape}")
-                own.setdefault(id(inner), (inner, {}))[1][name] = np.array(array, inner.dtype, order="C")
-            found += own.values()
+
+        def read(i: int, dtype: str, stored: Stored = stored, shapes: list[tuple[int, ...]] = shapes) -> Array:
+            return stored[i][1].array(shapes[i], dtype, shown(stored[i][0]))
+
+        found += _arranged(layer, shapes, read, writer, backend)
     return found
+
+
+def arranged(layer: Layer, arrays: Sequence[Array], version: str) -> Weights:
+    """What a layer of a live Keras of this version gives as its weights, as ours has them."""
+
+    def read(i: int, dtype: str) -> Array:
+        return np.asarray(arrays[i], dtype)
+
+    writer = writer_of(None, version)
+    if writer.generation < 3:
+        return _arranged(layer, [array.shape for array in arrays], read, writer, None)
+    slots = _slots(layer)
+    if [array.shape for array in arrays] != [shape for _, _, shape in slots]:
+        raise ModelFileError(
+            f"weights: layer {shown(layer.name)} has arrays of shapes {shown([a.shape for a in arrays])}; "
+            f"expected {shown([shape for _, _, shape in slots])}"
+        )
+    return _by_layer(slots, list(arrays))
+
+
+def _arranged(
+    layer: Layer,
+    shapes: list[tuple[int, ...]],
+    read: Callable[[int, str], Array],
+    writer: Writer,
+    backend: str | None,
+) -> Weights:
+    """One layer's arrays, of which ``read`` gives one in a dtype, converted to what the layers of today hold."""
+    leaves = list(_leaves(layer))
+    described = [
+        Leaf(f"layer {shown(leaf.name)}", leaf.class_name, leaf.get_config(), [s for _, _, s in _slots(leaf)])
+        for leaf in leaves
+    ]
+    found: Weights = []
+    for leaf, (indices, form) in zip(leaves, arrange(described, shapes, writer, backend), strict=True):
+        needed = indices[: len(indices) - form.skipped]
+        found += _by_layer(_slots(leaf), form.convert([read(i, leaf.dtype) for i in needed]))
+    return found
+
+
+def _by_layer(slots: list[tuple[Layer, str, tuple[int, ...]]], arrays: list[Array]) -> Weights:
+    own: dict[int, tuple[Layer, dict[str, Array]]] = {}
+    for (layer, name, shape), array in zip(slots, arrays, strict=True):
+        if array.shape != shape:
+            raise ModelFileError(
+                f"weights: layer {shown(layer.name)}: {name} has shape {array.shape}; expected {shape}"
+            )
+        own.setdefault(id(layer), (layer, {}))[1][name] = np.array(array, layer.dtype, order="C")
+    return list(own.values())
 
 
 def _matched(model: Model, layout: Layout) -> list[tuple[Layer, Stored]]:

@@ -1,0 +1,295 @@
+"""What LSTM, GRU and SimpleRNN share with their cells: the arguments that say what a step computes, the weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastlstm import _core, activations, initializers
+from fastlstm.arrays import as_float
+from fastlstm.config import choose_isa
+from fastlstm.errors import FastLSTMError
+from fastlstm.layers.base import Array, Layer, Shape
+from fastlstm.layers.core import positive
+from fastlstm.stream import as_states
+from fastlstm.threads import checked as checked_threads
+from fastlstm.threads import get_num_threads
+
+
+def flag(value: Any, what: str) -> bool:
+    """``value`` as a bool; 0 and 1 will do, anything else is refused."""
+    if isinstance(value, bool | np.bool_ | int) and value in (0, 1):
+        return bool(value)
+    raise FastLSTMError(f"{what} is {value!r}; expected True or False")
+
+
+def fraction(value: Any, what: str) -> float:
+    """A dropout rate, taken to the nearest of 0 to 1 as in Keras."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        raise FastLSTMError(f"{what} is {value!r}; expected a number from 0 to 1")
+    return min(1.0, max(0.0, value))
+
+
+class CellWeights(Layer):
+    """The arguments that say what a step computes, and its weights.
+
+    Parameters
+    ----------
+    isa : str, optional
+        Kernel to use (``fastlstm.show_config()`` lists them); default FASTLSTM_ISA, else the best.
+    reproducible : bool
+        Only kernels that round each multiply-add once: the same bits on every one of them.
+    threads : int, optional
+        Threads that a call may use; default ``fastlstm.get_num_threads()``. They change no result.
+    """
+
+    supports_masking = True
+    weights_group = "cell"
+    #: Axes of the input, the batch's among them.
+    _rank: int
+    #: Gates that lie side by side along the last axis of the weights.
+    _gates: int
+    #: The binding's name for what a step computes.
+    _kind: str
+    #: How many states there are: ``[h]``, or ``[h, c]``.
+    state_count: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any,
+        use_bias: bool,
+        kernel_initializer: Any,
+        recurrent_initializer: Any,
+        bias_initializer: Any,
+        kernel_regularizer: Any,
+        recurrent_regularizer: Any,
+        bias_regularizer: Any,
+        kernel_constraint: Any,
+        recurrent_constraint: Any,
+        bias_constraint: Any,
+        dropout: float,
+        recurrent_dropout: float,
+        seed: Any,
+        *,
+        isa: str | None = None,
+        reproducible: bool = False,
+        threads: int | None = None,
+        **base: Any,
+    ) -> None:
+        super().__init__(**base)
+        self.units = positive(units, f"{self.who}: units")
+        self.activation = activations.get(activation, f"{self.who}: activation")
+        self.use_bias = flag(use_bias, f"{self.who}: use_bias")
+        self.kernel_initializer = initializers.get(kernel_initializer, f"{self.who}: kernel_initializer")
+        self.recurrent_initializer = initializers.get(recurrent_initializer, f"{self.who}: recurrent_initializer")
+        self.bias_initializer = initializers.get(bias_initializer, f"{self.who}: bias_initializer")
+        self.dropout = fraction(dropout, f"{self.who}: dropout")
+        self.recurrent_dropout = fraction(recurrent_dropout, f"{self.who}: recurrent_dropout")
+        self._real = np.dtype(self.dtype)
+        self.isa = choose_isa(isa, reproducible)
+        self.reproducible = reproducible
+        self.threads = None if threads is None else checked_threads(threads, f"{self.who}: threads")
+        self._plan: _core.Plan | None = None
+        self._saved_config = {
+            "kernel_initializer": initializers.serialize(kernel_initializer),
+            "recurrent_initializer": initializers.serialize(recurrent_initializer),
+            "bias_initializer": initializers.serialize(bias_initializer),
+            "kernel_regularizer": kernel_regularizer,
+            "recurrent_regularizer": recurrent_regularizer,
+            "bias_regularizer": bias_regularizer,
+            "kernel_constraint": kernel_constraint,
+            "recurrent_constraint": recurrent_constraint,
+            "bias_constraint": bias_constraint,
+            "seed": seed,
+        }
+
+    # -- what a step computes -------------------------------------------------------------------------
+
+    @property
+    def _activations(self) -> tuple[int, int]:
+        """Numbers of the activation and the recurrent activation in the library."""
+        return self.activation.number, self.activation.number
+
+    # -- weights --------------------------------------------------------------------------------------
+
+    def weight_shapes(self, input_shape: Shape) -> dict[str, tuple[int, ...]]:
+        """kernel (features, G units), recurrent_kernel (units, G units) and a bias, for G gates side by side."""
+        if len(input_shape) != self._rank or not input_shape[-1]:
+            axes = ("batch", "steps", "features") if self._rank == 3 else ("batch", "features")
+            raise FastLSTMError(
+                f"{self.who}: input has shape {tuple(input_shape)}; "
+                f"expected ({', '.join(axes)}) with a known number of features, at least 1"
+            )
+        columns = self._gates * self.units
+        shapes: dict[str, tuple[int, ...]] = {
+            "kernel": (input_shape[-1], columns),
+            "recurrent_kernel": (self.units, columns),
+        }
+        if self.use_bias:
+            shapes["bias"] = self._bias_shape
+        return shapes
+
+    @property
+    def _bias_shape(self) -> tuple[int, ...]:
+        return (self._gates * self.units,)
+
+    def _input_shape_from(self, arrays: list[Array]) -> Shape | None:
+        if not arrays or arrays[0].ndim != 2:
+            return None
+        return (*(None for _ in range(self._rank - 1)), arrays[0].shape[0])
+
+    def _initial_weight(self, name: str, shape: tuple[int, ...]) -> ArrayLike:
+        initializer = {
+            "kernel": self.kernel_initializer,
+            "recurrent_kernel": self.recurrent_initializer,
+            "bias": self.bias_initializer,
+        }[name]
+        return initializer(shape, self.dtype)
+
+    def _weights_changed(self) -> None:
+        self._plan = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_plan": None}  # a copy packs its own
+
+    def _packed(self) -> _core.Plan:
+        """The weights as the kernel wants them, packed at the first use."""
+        plan = self._plan
+        if plan is None:
+            w = self._weights
+            get_num_threads()  # the default is asked for at the latest now
+            plan = self._plan = _core.Plan(
+                w["kernel"], w["recurrent_kernel"], w.get("bias"),
+                *self._activations, self.isa, self.reproducible, self.threads or 0, self._kind,
+            )  # fmt: skip
+        return plan
+
+    def _refuse_training(self, training: bool) -> None:
+        if training and (self.dropout or self.recurrent_dropout):
+            raise FastLSTMError(f"{self.who}: training=True would apply dropout; fastlstm runs inference only")
+
+    @property
+    def kernel(self) -> Array:
+        """(features, G units), read-only; use set_weights to change it."""
+        return self._weights["kernel"]
+
+    @property
+    def recurrent_kernel(self) -> Array:
+        """(units, G units), read-only."""
+        return self._weights["recurrent_kernel"]
+
+    @property
+    def bias(self) -> Array | None:
+        """Read-only, or None without a bias."""
+        return self._weights.get("bias")
+
+    # -- configuration --------------------------------------------------------------------------------
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Layer:
+        """A new, unbuilt layer from :meth:`get_config`'s result, ours or Keras's."""
+        own = sorted({"isa", "reproducible", "threads"} & set(config))
+        if own:
+            raise FastLSTMError(f"{cls.__name__} config: {own} say how to run, not what to compute; set them in code")
+        return cls(**config)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments in Keras's names, without our own isa, reproducible and threads."""
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "activation": self.activation.name,
+            "use_bias": self.use_bias,
+            "dropout": self.dropout,
+            "recurrent_dropout": self.recurrent_dropout,
+            **self._saved_config,
+        }
+
+
+class GatedWeights(CellWeights):
+    """What LSTM and GRU share: gates with an activation of their own."""
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any,
+        recurrent_activation: Any,
+        *rest: Any,
+        implementation: Any = 2,
+        **options: Any,
+    ) -> None:
+        super().__init__(units, activation, *rest, **options)
+        self.recurrent_activation = activations.get(recurrent_activation, f"{self.who}: recurrent_activation")
+        self.implementation = implementation
+
+    @property
+    def _activations(self) -> tuple[int, int]:
+        return self.activation.number, self.recurrent_activation.number
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "recurrent_activation": self.recurrent_activation.name}
+
+
+class RecurrentCell(CellWeights):
+    """One step at a time, the states given and returned: what the three cells share."""
+
+    supports_masking = False
+    weights_group = ""
+    _rank = 2
+
+    @property
+    def state_size(self) -> Any:
+        """units; of an LSTMCell a list of it for h and for c."""
+        return self.units if self.state_count == 1 else [self.units] * self.state_count
+
+    @property
+    def output_size(self) -> int:
+        """units."""
+        return self.units
+
+    def get_initial_state(self, batch_size: int | None = None) -> list[Array]:
+        """Zeros for each state, (batch_size, units)."""
+        return [np.zeros((batch_size or 0, self.units), self.dtype) for _ in range(self.state_count)]
+
+    def compute_output_shape(self, input_shape: Shape) -> tuple[Shape, list[Shape]]:
+        """Shapes of the output h and of the new states."""
+        shape = (input_shape[0], self.units)
+        return shape, [shape] * self.state_count
+
+    def call(self, inputs: Any, states: Any = None, training: bool = False) -> Any:  # type: ignore[override]
+        """The step itself; see ``__call__``."""
+        self._refuse_training(training)
+        x, features = as_float(inputs, self._real, f"{self.who}: inputs"), self._packed().features
+        if x.ndim != 2 or x.shape[1] != features:
+            raise FastLSTMError(f"{self.who}: inputs has shape {x.shape}; expected (batch, {features})")
+        before = as_states(states, self.state_count, len(x), self.units, self._real, f"{self.who}: states")
+        after = [np.empty_like(state) for state in before]
+        (h0, c0), (h, c) = ((*s, None)[:2] for s in (before, after))
+        x = np.ascontiguousarray(x)[:, None, :]
+        _core.run_layer((self._packed(), x, h0, c0, None, None, h, c, None, False, False))
+        return h, after if isinstance(states, list | tuple) or self.state_count > 1 else h
+
+    def __call__(self, inputs: ArrayLike, states: Any, training: bool = False) -> Any:  # type: ignore[override]
+        """One step.
+
+        Parameters
+        ----------
+        inputs : array_like, shape (batch, features)
+        states : sequence of array_like, each (batch, units)
+            ``[h, c]`` of an LSTMCell; ``[h]``, or h itself, of the others.
+        training : bool
+            Accepted for Keras's sake, and refused where it would change the result.
+
+        Returns
+        -------
+        h : ndarray, shape (batch, units)
+        states : list of ndarray, or h where h itself was given
+            After the step.
+        """
+        if not self.built:
+            self.build(np.shape(inputs))
+        return self.call(inputs, states, training)

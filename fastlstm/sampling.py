@@ -1,0 +1,150 @@
+"""Inputs made up for a model, of the shapes, types and values that it takes: what a model is tried out on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fastlstm.errors import FastLSTMError
+from fastlstm.layers import Embedding, Masking, TimeDistributed
+from fastlstm.layers.base import Array, Layer
+from fastlstm.program import Slot, Step, slots_in
+from fastlstm.structure import flatten, unflatten
+
+if TYPE_CHECKING:
+    from fastlstm.model import Model
+
+SEED = 20260101
+#: For axes of any size, the first that all layers take: a convolution may need many steps.
+_SIZES = (6, 25, 101)
+_IDS = 10  # beyond which no id is made up for what may be an id
+#: Layers that hand the values of their input on, whatever order they put them in.
+_MOVERS = (
+    "Cast", "Concatenate", "Cropping1D", "Dropout", "ExpandDims", "Flatten", "GetItem", "Permute", "RepeatVector",
+    "Reshape", "Slice", "SpatialDropout1D", "Split", "Squeeze", "Stack", "Transpose",
+)  # fmt: skip
+
+
+class Use(NamedTuple):
+    """What an input is read as.
+
+    Attributes
+    ----------
+    ids : int or None
+        The values must be ids below this.
+    padding : float or None
+        A step that holds this is a masked one.
+    """
+
+    ids: int | None = None
+    padding: float | None = None
+
+    def with_(self, other: Use) -> Use:
+        """What suits both."""
+        ids = min((n for n in (self.ids, other.ids) if n is not None), default=None)
+        return Use(ids, other.padding if self.padding is None else self.padding)
+
+
+def sample_inputs(model: Model, rows: int = 5, seed: int = SEED) -> Any:
+    """A nest of arrays that the model can be called with; the same for the same model and seed.
+
+    Parameters
+    ----------
+    model : Model
+        Built, or at least described: no weights are needed.
+    rows : int
+        Samples, unless the model says how many it takes.
+    seed : int
+
+    Returns
+    -------
+    ndarray, or a nest of them as the model's inputs are one
+        Ids in their vocabulary where an Embedding reads them, otherwise numbers of a standard normal
+        distribution; the last steps of all rows but the first are padding where a layer makes masks of it.
+
+    Raises
+    ------
+    FastLSTMError
+        No sizes that were tried for the axes of any size suit all layers.
+    """
+    rng = np.random.default_rng(seed)
+    program = model.program
+    shapes = _shapes(model, rows)
+    arrays = [
+        _array(rng, shape, layer.dtype, use)
+        for shape, layer, use in zip(shapes, program.entries, uses(model), strict=True)
+    ]
+    return arrays[0] if isinstance(program.inputs, Slot) else unflatten(program.inputs, arrays)
+
+
+def _shapes(model: Model, rows: int) -> list[tuple[int, ...]]:
+    program = model.program
+    error: FastLSTMError | None = None
+    for size in _SIZES:
+        shapes = [
+            tuple((rows if i == 0 else size) if n is None else n for i, n in enumerate(layer.batch_shape))
+            for layer in program.entries
+        ]
+        try:
+            program.output_shapes(shapes[0] if isinstance(program.inputs, Slot) else unflatten(program.inputs, shapes))
+            return shapes
+        except FastLSTMError as found:
+            error = found
+    raise FastLSTMError(f"{model.who}: takes no inputs whose free sizes are {_SIZES}: {error}")
+
+
+def _array(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, use: Use) -> Array:
+    kind = np.dtype(dtype).kind
+    if use.ids is not None or kind in "iu":
+        array = rng.integers(0, _IDS if use.ids is None else use.ids, shape)
+    elif kind == "b":
+        array = rng.integers(0, 2, shape)
+    else:
+        array = rng.standard_normal(shape)
+    if use.padding is not None and array.ndim > 1:
+        steps = shape[1]
+        for row in range(1, len(array)):
+            array[row, steps - row % steps :] = use.padding
+    return array.astype(dtype)
+
+
+def uses(model: Model) -> list[Use]:
+    """What each input of a model is read as, in flat order."""
+    found: dict[int, Use] = {}
+    for step in reversed(model.program.steps):
+        for slot, use in _read(step, found):
+            found[slot.number] = found.get(slot.number, Use()).with_(use)
+    return [found.get(slot.number, Use()) for slot in flatten(model.program.inputs)]
+
+
+def _read(step: Step, found: dict[int, Use]) -> Iterator[tuple[Slot, Use]]:
+    """The slots that a call reads, and as what; ``found`` has what its outputs are read as."""
+    layer = step.layer
+    while isinstance(layer, TimeDistributed):
+        layer = layer.layer
+    slots = slots_in([step.args, step.kwargs])
+    if isinstance(layer, Embedding):
+        yield slots[0], Use(layer.input_dim, 0 if layer.mask_zero else None)
+    elif hasattr(layer, "program"):
+        yield from zip(slots, uses(layer), strict=False)
+    elif isinstance(layer, Masking):
+        value = np.ravel(layer.mask_value)
+        yield slots[0], _outputs(step, found).with_(Use(None, float(value[0]) if value.size == 1 else None))
+    elif layer.passes_through or _name(layer) in _MOVERS:
+        for slot in slots:
+            yield slot, _outputs(step, found)
+
+
+def _outputs(step: Step, found: dict[int, Use]) -> Use:
+    use = Use()
+    for slot in slots_in(step.outputs):
+        use = use.with_(found.get(slot.number, Use()))
+    return use
+
+
+def _name(layer: Layer) -> str:
+    """The layer's class, or the operation that it is."""
+    function = getattr(layer, "function", None)
+    return function if isinstance(function, str) else layer.class_name
