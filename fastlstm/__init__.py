@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version as _version
-
-__version__ = _version("fastlstm")
-
 from fastlstm import layers
 from fastlstm.config import show_config
 from fastlstm.errors import FastLSTMError, ModelFileError, UnsupportedLayerError
@@ -17,6 +13,8 @@ from fastlstm.model import Model
 from fastlstm.sequential import Sequential
 from fastlstm.stream import Stream
 from fastlstm.threads import get_num_threads, set_num_threads
+
+__version__ = "0.1.0"
 
 __all__ = [
     "LSTM",

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastlstm.errors import FastLSTMError
 
+if TYPE_CHECKING:
+    from numpy.random import Generator  # which takes a good part of the time that importing fastlstm does
+
 Array = NDArray[Any]
-Generator = np.random.Generator
 Shape = tuple[int, ...]
 
 #: Standard deviation of a standard normal distribution cut off at two.
@@ -152,7 +153,7 @@ class Initializer:
         self.who = f"{who}: {class_name}"
         self.config = self._arguments(config)
         seed = self.config.get("seed")
-        self._seed = int(seed) & 0xFFFFFFFF if isinstance(seed, Integral) else random.randint(1, 10**9)
+        self._seed = int(seed) & 0xFFFFFFFF if isinstance(seed, Integral) else None
 
     def _arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
         defaults = _TABLE[self.class_name][1]
@@ -172,6 +173,10 @@ class Initializer:
 
     def __call__(self, shape: Sequence[int], dtype: DTypeLike = "float32") -> Array:
         shape = tuple(shape)
+        if self._seed is None:
+            import random  # here, as numpy.random: only new weights need it
+
+            self._seed = random.randint(1, 10**9)
         arguments = {key: value for key, value in self.config.items() if key != "seed"}
         try:
             values = _TABLE[self.class_name][0](np.random.default_rng(self._seed), shape, **arguments)

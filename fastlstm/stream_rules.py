@@ -69,14 +69,14 @@ def refusal(layer: Layer, why: str) -> UnsupportedLayerError:
 
 def reach(layer: Any) -> int:
     """How many steps before the present one a convolution sees."""
-    reach: int = (layer.kernel_size[0] - 1) * layer.dilation_rate[0]
+    steps: int = (layer.kernel_size[0] - 1) * layer.dilation_rate[0]
     if layer.data_format != "channels_last":
         raise refusal(layer, f"has its steps on the last axis (data_format={layer.data_format!r})")
     if layer.strides[0] != 1:
         raise refusal(layer, f"gives fewer steps than it reads (strides={layer.strides[0]})")
-    if reach and layer.padding != "causal":
+    if steps and layer.padding != "causal":
         raise refusal(layer, f"has padding={layer.padding!r}, not 'causal'")
-    return reach
+    return steps
 
 
 def index_of(layer: Layer, key: Any, rank: int) -> list[Any]:
@@ -108,7 +108,7 @@ def check_operation(layer: Layer, call: tuple[Entry, list[Any], dict[str, Any]],
     axes = range(rank) if axis is None else axis if isinstance(axis, list | tuple) else (axis,)
     _check_alike(layer, shapes)
     if max(map(_rank, [*values, *config.values()])) > rank - 2:
-        raise refusal(layer, "has an array for some number of steps among its arguments")
+        raise refusal(layer, "gets an array for some number of steps")
     if rule in _ELEMENTWISE:
         return
     if rule in _INSERTING:
@@ -130,7 +130,7 @@ def _rank(value: Any) -> int:
 def check_layer(layer: Layer, shapes: Sequence[Shape]) -> None:
     """Raise where a layer does not compute each step of its inputs, of these shapes, by itself."""
     rank, name = len(shapes[0]), type(layer).__name__
-    if not type(layer).__module__.startswith("fastlstm."):
+    if not type(layer).__module__.startswith("fastlstm.") or name == "FunctionLayer":
         raise refusal(layer, "is not one of fastlstm's own")
     if name in _AXES:
         _check_axes(layer, _AXES[name](layer, rank), rank)
@@ -146,5 +146,7 @@ def _check_axes(layer: Layer, axes: Iterable[int], rank: int) -> None:
 
 
 def _check_alike(layer: Layer, shapes: Sequence[Shape]) -> None:
-    if len({len(shape) for shape in shapes}) > 1 or len({shape[1] for shape in shapes} - {None}) > 1:
+    ranks, steps = {len(shape) for shape in shapes}, {shape[1] for shape in shapes}
+    # one step beside several would be broadcast to all of them
+    if len(ranks) > 1 or len(steps - {None}) > 1 or (1 in steps and len(steps) > 1):
         raise refusal(layer, f"joins sequences of shapes {', '.join(map(str, shapes))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,19 +11,10 @@ from fastlstm.errors import FastLSTMError
 from fastlstm.layers.base import Shape
 from fastlstm.layers.embedding import Embedding
 from fastlstm.layers.op_shapes import Spec
-from fastlstm.layers.ops import CalledOperation
+from fastlstm.layers.ops import MOST_ELEMENTS, CalledOperation
 from fastlstm.program import Program, Slot, Step, _Call, _Chain, slots_in
 from fastlstm.stream_parts import Cast, LastStep, Part, Recurrent, Window
-from fastlstm.stream_rules import (
-    ALL,
-    CONVOLUTIONS,
-    LAST,
-    check_layer,
-    check_operation,
-    index_of,
-    reach,
-    refusal,
-)  # fmt: skip
+from fastlstm.stream_rules import ALL, CONVOLUTIONS, LAST, check_layer, check_operation, index_of, reach, refusal
 from fastlstm.structure import flatten, map_structure, unflatten
 
 if TYPE_CHECKING:
@@ -93,10 +85,10 @@ class Unrolled:
     # -- one call -----------------------------------------------------------------------------------
 
     def _step(self, step: Step, facts: list[tuple[Shape, str]]) -> Any:
-        """Add the parts that compute a call; returns its outputs' slots."""
+        """Add the parts that compute a call, whose outputs have these shapes and types; returns their slots."""
         layer, slots = step.layer, slots_in([step.args, step.kwargs])
-        if layer.passes_through and step.source is not None:
-            return step.source
+        if layer.passes_through and len(slots) == 1:
+            return slots[0]
         if layer.holds_layers:
             return self._inner(layer, step)
         kinds = {self.timed[slot.number] for slot in slots}
@@ -106,12 +98,14 @@ class Unrolled:
             return self._call(step, facts, timed=False)
         if len(kinds) > 1:
             raise refusal(layer, "joins a sequence with what is there only once for a whole sequence")
+        if isinstance(layer, CalledOperation):
+            return self._operation(layer, step, facts)
+        if any(not isinstance(leaf, Slot) and np.ndim(leaf) for leaf in flatten([step.args, step.kwargs])):
+            raise refusal(layer, "gets an array for some number of steps")
         if hasattr(layer, "stream"):
             return self._recurrent(layer, step, facts)
         if type(layer).__name__ in CONVOLUTIONS and reach(layer):
             return self._window(layer, step, facts)
-        if isinstance(layer, CalledOperation):
-            return self._operation(layer, step, facts)
         read = slots_in([step.args, _given(step.kwargs, "mask")])
         check_layer(layer, [self.shapes[slot.number] for slot in read])
         if type(layer).__name__ == "Softmax" and any(self._masked[slot.number] for slot in slots):
@@ -169,8 +163,11 @@ class Unrolled:
         ((shape, dtype),) = facts
         source: Slot = step.args[0]
         channels: Any = self.shapes[source.number][-1]
+        sizes = (self.batch_size, reach(layer), channels)
+        if prod(sizes) > MOST_ELEMENTS:
+            raise refusal(layer, f"would keep {prod(sizes)} numbers from step to step")
         target = self._slot(shape, dtype, True, False)
-        window = np.zeros((self.batch_size, reach(layer), channels), layer.dtype)
+        window = np.zeros(sizes, layer.dtype)
         self.parts.append(Window(layer, source.number, target.number, window))
         return target
 

@@ -21,13 +21,15 @@ WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 
 OK, ARGUMENT, SIZE, MEMORY, ISA, INTERRUPTED = range(6)
 F32, F64 = range(2)
+CELLS = ["lstm", "gru", "gru_before", "simple"]  # as fastlstm.h numbers them
+GATES = {"lstm": 4, "gru": 3, "gru_before": 3, "simple": 1}
 POLL = ctypes.CFUNCTYPE(c_int, c_void_p)
 
 
 class Config(ctypes.Structure):
     _fields_ = [
         ("dtype", c_int), ("features", c_size_t), ("units", c_size_t), ("activation", c_int),
-        ("recurrent_activation", c_int), ("isa", c_char_p), ("reproducible", c_int),
+        ("recurrent_activation", c_int), ("isa", c_char_p), ("reproducible", c_int), ("cell", c_int),
     ]  # fmt: skip
 
 

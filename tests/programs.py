@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 import clib
 import numpy as np
 
-CELLS = {"tanh": "sigmoid", "relu6": "sigmoid"}  # the kernels' own cell, and one that they do not hold
+# the kernels' own cell, one of theirs where it is simple, and one that they do not hold
+CELLS = {"tanh": "sigmoid", "relu": "sigmoid", "relu6": "sigmoid"}
+PLAIN = ("y", "last", "h")
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,16 @@ class Layer:
     backwards: bool = False
     zero_output: bool = False
     outputs: tuple[str, ...] = ("y", "last", "h", "c")
+    kind: str = "lstm"
+
+    @property
+    def possible(self):
+        """The outputs that there are."""
+        return (*PLAIN, "c") if self.kind == "lstm" else PLAIN
+
+    def bias_shape(self):
+        columns = clib.GATES[self.kind] * self.units
+        return (2, columns) if self.kind == "gru" else (columns,)
 
 
 @dataclass(frozen=True)
@@ -39,13 +51,14 @@ def draw(r, most_layers=5):
     stacked, many = r.random() < 0.5, r.random() < 0.7
     count = r.randint(2, most_layers) if many else 1
     units, same, masked = r.randint(1, 70), r.random() < 0.6, r.random() < 0.3
+    kinds = [r.choice(clib.CELLS)] * count if r.random() < 0.7 else r.choices(clib.CELLS, k=count)
     layers = tuple(
         Layer(
-            units if same else r.randint(1, 70), "relu6" if r.random() < 0.1 else "tanh", masked, r.random() < 0.5,
-            not (stacked and n) and r.random() < 0.4, r.random() < 0.3,
-            tuple(name for name in ("y", "last", "h", "c") if r.random() < 0.7),
+            units if same else r.randint(1, 70), r.choice(["relu", "relu6"]) if r.random() < 0.15 else "tanh", masked,
+            r.random() < 0.5, not (stacked and n) and r.random() < 0.4, r.random() < 0.3,
+            tuple(name for name in Layer(1, kind=kind).possible if r.random() < 0.7), kind,
         )
-        for n in range(count)
+        for n, kind in enumerate(kinds)
     )  # fmt: skip
     batch = r.choice([1, 1, 2, 3, 5, 13, 30, 47, 70])
     return Program(
@@ -57,16 +70,18 @@ def fill(program, rng):
     """For each layer its arrays by name; a layer that reads another has no x."""
     b, t, filled = program.batch, program.steps, []
     for n, (layer, width) in enumerate(zip(program.layers, program.widths(), strict=True)):
-        u = layer.units
+        u, columns = layer.units, clib.GATES[layer.kind] * layer.units
         data = {
-            "kernel": rng.uniform(-1, 1, (width, 4 * u)) / np.sqrt(width),
-            "recurrent_kernel": rng.uniform(-1, 1, (u, 4 * u)) / np.sqrt(u),
-            "bias": rng.uniform(-1, 1, 4 * u),
+            "kernel": rng.uniform(-1, 1, (width, columns)) / np.sqrt(width),
+            "recurrent_kernel": rng.uniform(-1, 1, (u, columns)) / np.sqrt(u),
+            "bias": rng.uniform(-1, 1, layer.bias_shape()),
         }
         if not (program.stacked and n):
             data["x"] = rng.standard_normal((b, t, width))
         if layer.state:
             data["h0"], data["c0"] = rng.uniform(-1, 1, (2, b, u))
+            if "c" not in layer.possible:
+                del data["c0"]
         data = {name: values.astype(program.dtype) for name, values in data.items()}
         if layer.mask:
             data["mask"] = (rng.random((b, t)) < 0.6).astype(np.uint8)
@@ -100,7 +115,8 @@ class Prepared:
             at = {name: a.ctypes.data for name, a in {**given, **found}.items()}
             names = clib.listing(library.flstm_activation_name)
             config = clib.Config(program.dtype == "float64", width, layer.units,
-                                 names.index(layer.cell), names.index(CELLS[layer.cell]), isa.encode())  # fmt: skip
+                                 names.index(layer.cell), names.index(CELLS[layer.cell]), isa.encode(),
+                                 cell=clib.CELLS.index(layer.kind))  # fmt: skip
             weights = [at.pop(name) for name in ("kernel", "recurrent_kernel", "bias")]
             status, plan = clib.create_plan(library, config, *weights)
             assert status == clib.OK
@@ -135,7 +151,7 @@ def one_by_one(library, isa, program, data):
     """The outputs of each layer run by itself: of a stack, on what the one below put out."""
     outputs, below = [], None
     for layer, arrays, width in zip(program.layers, data, program.widths(), strict=True):
-        layer_alone = replace(layer, outputs=("y", "last", "h", "c"))
+        layer_alone = replace(layer, outputs=layer.possible)
         alone = replace(program, layers=(layer_alone,), features=width, stacked=False)
         arrays = arrays if "x" in arrays else {**arrays, "x": below}
         (found,) = Prepared(library, isa, alone, [arrays]).run()

@@ -1,4 +1,4 @@
-"""The oracle: an LSTM in float64 NumPy, written like the equations."""
+"""The oracle: LSTM, GRU and simple RNN in float64 NumPy, written like the equations."""
 
 import numpy as np
 
@@ -8,25 +8,64 @@ def sigmoid(x):
     return np.where(x < 0, e, 1) / (1 + e)
 
 
+def over_steps(step, x, states, mask, zero_output):
+    """Outputs (B,T,U), the last one and the states of a step (x, *states) -> new states, the first the output."""
+    batch, steps = x.shape[:2]
+    previous = np.zeros_like(states[0])
+    outputs = np.zeros((batch, steps, previous.shape[1]), x.dtype)
+    for t in range(steps):
+        new = step(x[:, t], *states)
+        use = np.ones((batch, 1), bool) if mask is None else np.asarray(mask[:, t], bool)[:, None]
+        states = [np.where(use, n, s) for n, s in zip(new, states, strict=True)]
+        previous = np.where(use, new[0], np.zeros_like(previous) if zero_output else previous)
+        outputs[:, t] = previous
+    return outputs, previous, *states
+
+
+def as_arrays(dtype, x, w, r, b, *states):
+    """All in one dtype; what is None is zeros."""
+    x, w, r = (np.asarray(a, dtype) for a in (x, w, r))
+    b = np.zeros(w.shape[1], dtype) if b is None else np.asarray(b, dtype)
+    states = [np.zeros((x.shape[0], r.shape[0]), dtype) if s is None else np.asarray(s, dtype) for s in states]
+    return x, w, r, b, states
+
+
 def lstm(x, kernel, recurrent_kernel, bias=None, h=None, c=None, mask=None, zero_output=False,
          activation=np.tanh, recurrent_activation=sigmoid, dtype=np.float64):
     """x (B,T,I) -> outputs (B,T,U), last output, h, c; weights as Keras's, gates i, f, c, o."""
-    x, w, r = (np.asarray(a, dtype) for a in (x, kernel, recurrent_kernel))
-    batch, steps, units = x.shape[0], x.shape[1], r.shape[0]
-    b = np.zeros(4 * units, dtype) if bias is None else np.asarray(bias, dtype)
-    h = np.zeros((batch, units), dtype) if h is None else np.asarray(h, dtype)
-    c = np.zeros((batch, units), dtype) if c is None else np.asarray(c, dtype)
-    outputs, previous = np.zeros((batch, steps, units), dtype), np.zeros((batch, units), dtype)
-    for t in range(steps):
-        i, f, g, o = np.split(x[:, t] @ w + h @ r + b, 4, axis=-1)
+    x, w, r, b, states = as_arrays(dtype, x, kernel, recurrent_kernel, bias, h, c)
+
+    def step(x, h, c):
+        i, f, g, o = np.split(x @ w + h @ r + b, 4, axis=-1)
         i, f, o = recurrent_activation(i), recurrent_activation(f), recurrent_activation(o)
-        new_c = f * c + i * activation(g)
-        new_h = o * activation(new_c)
-        use = np.ones((batch, 1), bool) if mask is None else np.asarray(mask[:, t], bool)[:, None]
-        h, c = np.where(use, new_h, h), np.where(use, new_c, c)
-        previous = np.where(use, new_h, np.zeros_like(h) if zero_output else previous)
-        outputs[:, t] = previous
-    return outputs, previous, h, c
+        c = f * c + i * activation(g)
+        return o * activation(c), c
+
+    return over_steps(step, x, states, mask, zero_output)
+
+
+def gru(x, kernel, recurrent_kernel, bias=None, h=None, mask=None, zero_output=False, activation=np.tanh,
+        recurrent_activation=sigmoid, dtype=np.float64, reset_after=True):
+    """x (B,T,I) -> outputs (B,T,U), last output, h; weights as Keras's, gates z, r, h."""
+    x, w, r, b, states = as_arrays(dtype, x, kernel, recurrent_kernel, bias, h)
+    u = len(r)
+    b, b_recurrent = b if b.ndim == 2 else (b, np.zeros_like(b))
+
+    def step(x, h):
+        x_part = x @ w + b
+        h_part = h @ r + b_recurrent
+        z, reset = (recurrent_activation(x_part[:, g] + h_part[:, g]) for g in (slice(u), slice(u, 2 * u)))
+        share = reset * h_part[:, 2 * u :] if reset_after else (reset * h) @ r[:, 2 * u :]
+        return (z * h + (1 - z) * activation(x_part[:, 2 * u :] + share),)
+
+    return over_steps(step, x, states, mask, zero_output)
+
+
+def simple_rnn(x, kernel, recurrent_kernel, bias=None, h=None, mask=None, zero_output=False, activation=np.tanh,
+               dtype=np.float64):
+    """x (B,T,I) -> outputs (B,T,U), last output, h; weights as Keras's."""
+    x, w, r, b, states = as_arrays(dtype, x, kernel, recurrent_kernel, bias, h)
+    return over_steps(lambda x, h: (activation(x @ w + b + h @ r),), x, states, mask, zero_output)
 
 
 def rounding_bound(exact, plain, steps):

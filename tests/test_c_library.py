@@ -49,7 +49,7 @@ int main(void)
     for (size_t k = 0; flstm_kernel_name(k); k++)
         for (int a = 0; flstm_kernel_runs(k) && a < FLSTM_ACT_COUNT; a++) {
             const flstm_config config = {FLSTM_F32, 9, 40, (flstm_activation)a, FLSTM_ACT_sigmoid,
-                                         flstm_kernel_name(k), 0};
+                                         flstm_kernel_name(k), 0, (flstm_cell)(a % FLSTM_CELL_COUNT)};
             flstm_plan *plan;
             const size_t control = count;
             if (flstm_plan_create(&plan, &config, w, w, NULL) != FLSTM_OK || count != control + 1)
@@ -215,8 +215,9 @@ GOOD = {"dtype": 0, "features": 2, "units": 3, "activation": 0, "recurrent_activ
         "reproducible": 0}  # fmt: skip
 REFUSED = [
     ({"features": 0}, ARGUMENT), ({"units": 0}, ARGUMENT), ({"dtype": 2}, ARGUMENT),
-    ({"dtype": -1}, ARGUMENT), ({"activation": 28}, ARGUMENT), ({"activation": -1}, ARGUMENT),
+    ({"dtype": -1}, ARGUMENT), ({"activation": 99}, ARGUMENT), ({"activation": -1}, ARGUMENT),
     ({"recurrent_activation": 1000}, ARGUMENT), ({"recurrent_activation": -1}, ARGUMENT),
+    ({"cell": 4}, ARGUMENT), ({"cell": -1}, ARGUMENT),
     ({"isa": b"sse9"}, ISA), ({"isa": b""}, ISA), ({"isa": b"AVX2"}, ISA),
     ({"isa": b"scalar", "reproducible": 1}, ISA),
     ({"units": 2**64 - 1}, SIZE), ({"units": 2**58 + 1}, SIZE), ({"units": 2**32}, SIZE),
@@ -258,11 +259,21 @@ def test_bad_calls_are_refused(library):
     assert library.flstm_run(plan, Call(**good), None) == ARGUMENT
     for bad in ((None, 64, 1, 64), (plan, None, 1, 64), (plan, 64, 1, None), (plan, 64, 2**32, 64)):
         assert library.flstm_stream_run(*bad[:3], 1, bad[3], 0, 0, None, 0, 0, 1) == ARGUMENT
-    for bad in ((0, 28, 0), (0, -1, 0), (2, 0, 0), (-1, 0, 0), (0, 0, 99)):
+    for bad in ((0, 99, 0), (0, -1, 0), (2, 0, 0), (-1, 0, 0), (0, 0, 99)):
         assert library.flstm_activate(*bad, 1, 1, 64, 64) == ARGUMENT
     assert library.flstm_stream_size(plan, 2**64 - 1) == 2**64 - 1
     library.flstm_plan_destroy(plan)
     library.flstm_plan_destroy(None)
+
+
+@pytest.mark.parametrize("cell", [cell for cell in clib.CELLS if cell != "lstm"])
+def test_a_cell_without_c_refuses_one(library, cell):
+    weights, at = np.zeros(60, np.float32), {"x": 64}
+    status, plan = clib.create_plan(library, Config(**GOOD, cell=clib.CELLS.index(cell)), weights, weights, weights)
+    assert status == OK
+    for name in ("c0", "c"):
+        assert library.flstm_run(plan, Call(1, 2, **at, **{name: 64}), 64) == ARGUMENT
+    library.flstm_plan_destroy(plan)
 
 
 BOUNDED = """

@@ -16,7 +16,7 @@ import pytest
 h5py = pytest.importorskip("h5py")
 
 from fastlstm.errors import ModelFileError  # noqa: E402
-from fastlstm.loading import hdf5  # noqa: E402
+from fastlstm.loading import hdf5_headers  # noqa: E402
 from fastlstm.loading.hdf5 import File, Group  # noqa: E402
 from fastlstm.loading.legacy_h5 import legacy_layout  # noqa: E402
 
@@ -381,6 +381,6 @@ def test_headers_in_a_circle(bounded):
 
 
 def test_groups_of_too_many(bounded):
-    found = root(lambda file: [file.create_group(str(i)) for i in range(hdf5.MAX_MESSAGES + 1)])
-    with pytest.raises(ModelFileError, match="larger than any model's"):
+    found = root(lambda file: [file.create_group(str(i)) for i in range(hdf5_headers.MAX_MEMBERS + 1)])
+    with pytest.raises(ModelFileError, match="more than 4096 members"):
         assert found.names

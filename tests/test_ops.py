@@ -58,6 +58,8 @@ ARITHMETIC = {
     "cast": lambda o, a, b: o.cast(a * 3, "int32"),
     "cast bool": lambda o, a, b: o.cast(o.cast(a > 0, "float32") + 1, "float64"),
     "stop": lambda o, a, b: o.stop_gradient(a),
+    "convert": lambda o, a, b: o.convert_to_tensor(a),
+    "bool like": lambda o, a, b: o.logical_or(o.zeros_like(a, dtype="bool"), o.expand_dims(o.any(a > 1, -1), -1)),
     "zeros_like": lambda o, a, b: o.zeros_like(a) + o.ones_like(b),
     **{
         name: named(name)

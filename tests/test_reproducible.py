@@ -6,33 +6,29 @@ import time
 
 import numpy as np
 import pytest
+import recurrent
 from conftest import FUSED
 
 import fastlstm
 from fastlstm import FastLSTMError
 
 
-def layer_of(rng, features, units, dtype="float32", **options):
-    layer = fastlstm.LSTM(units, return_sequences=True, dtype=dtype, **options)
-    layer.set_weights([
-        rng.standard_normal((features, 4 * units)) / np.sqrt(features),
-        rng.standard_normal((units, 4 * units)) / np.sqrt(units),
-        rng.standard_normal(4 * units),
-    ])  # fmt: skip
-    return layer
+def layer_of(rng, features, units, dtype="float32", kind="lstm", **options):
+    return recurrent.layer_of(rng, kind, features, units, return_sequences=True, dtype=dtype, **options)
 
 
+@pytest.mark.parametrize("kind", recurrent.KINDS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_fused_kernels_agree_bit_for_bit(rng, dtype):
+def test_fused_kernels_agree_bit_for_bit(rng, dtype, kind):
     if len(FUSED) < 2:
         pytest.skip(f"only {FUSED} rounds multiply-adds once here")
     shapes = ((1, 1, 1, 9), (3, 20, 2, 30), (17, 33, 7, 11), (300, 64, 1, 40), (5, 130, 13, 4))
     for features, units, batch, steps in shapes:
-        weights = layer_of(rng, features, units, dtype).get_weights()
+        weights = layer_of(rng, features, units, dtype, kind).get_weights()
         x = rng.standard_normal((batch, steps, features)) * rng.choice([0.1, 1, 10])
         results = []
         for isa in FUSED:
-            layer = fastlstm.LSTM(units, return_sequences=True, dtype=dtype, isa=isa, reproducible=True)
+            layer = recurrent.KINDS[kind](units, return_sequences=True, dtype=dtype, isa=isa, reproducible=True)
             layer.set_weights(weights)
             results.append(layer(x))
         assert all(np.array_equal(results[0], other) for other in results[1:]), (features, units)
@@ -43,9 +39,10 @@ def test_reproducible_refuses_a_kernel_that_rounds_twice():
         fastlstm.LSTM(3, isa="scalar", reproducible=True)
 
 
+@pytest.mark.parametrize("kind", recurrent.KINDS)
 @pytest.mark.parametrize("units", [5, 16, 48, 130])
-def test_rows_do_not_depend_on_their_batch(isa, rng, units):
-    layer = layer_of(rng, 6, units, isa=isa)
+def test_rows_do_not_depend_on_their_batch(isa, rng, units, kind):
+    layer = layer_of(rng, 6, units, kind=kind, isa=isa)
     x = rng.standard_normal((70, 9, 6)).astype(np.float32)
     alone = np.concatenate([layer(x[r : r + 1]) for r in range(70)])
     for batch in (2, 3, 4, 5, 6, 7, 13, 70):
@@ -54,16 +51,18 @@ def test_rows_do_not_depend_on_their_batch(isa, rng, units):
     assert np.array_equal(layer(x[order]), alone[order])
 
 
-def test_masked_rows_do_not_disturb_the_others(isa, rng):
-    layer = layer_of(rng, 6, 40, isa=isa)
+@pytest.mark.parametrize("kind", recurrent.KINDS)
+def test_masked_rows_do_not_disturb_the_others(isa, rng, kind):
+    layer = layer_of(rng, 6, 40, kind=kind, isa=isa)
     x = rng.standard_normal((9, 12, 6)).astype(np.float32)
     mask = rng.random((9, 12)) < 0.5
     mask[3] = True
     assert np.array_equal(layer(x, mask=mask)[3], layer(x)[3])
 
 
-def test_layout_and_alignment_do_not_matter(isa, rng):
-    layer = layer_of(rng, 6, 40, isa=isa)
+@pytest.mark.parametrize("kind", recurrent.KINDS)
+def test_layout_and_alignment_do_not_matter(isa, rng, kind):
+    layer = layer_of(rng, 6, 40, kind=kind, isa=isa)
     x = rng.standard_normal((3, 50, 6)).astype(np.float32)
     wanted = layer(x)
     for offset in range(1, 17):

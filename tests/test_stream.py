@@ -6,31 +6,27 @@ import threading
 
 import numpy as np
 import pytest
+import recurrent
 
 import fastlstm
 from fastlstm import FastLSTMError
 
 
-def layer_of(rng, features, units, isa=None, **options):
-    layer = fastlstm.LSTM(units, return_sequences=True, return_state=True, isa=isa, **options)
-    layer.set_weights([
-        rng.standard_normal((features, 4 * units)) / 2,
-        rng.standard_normal((units, 4 * units)) / np.sqrt(units),
-        rng.standard_normal(4 * units),
-    ])  # fmt: skip
-    return layer
+def layer_of(rng, features, units, isa=None, kind="lstm", **options):
+    return recurrent.layer_of(rng, kind, features, units, return_sequences=True, return_state=True, isa=isa, **options)
 
 
+@pytest.mark.parametrize("kind", recurrent.KINDS)
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
 @pytest.mark.parametrize(("batch", "features", "units"), [(1, 1, 1), (1, 3, 20), (2, 9, 33), (5, 2, 40), (8, 4, 130)])
-def test_every_prefix_equals_the_whole_bit_for_bit(isa, rng, batch, features, units, activation):
-    layer = layer_of(rng, features, units, isa, activation=activation)
+def test_every_prefix_equals_the_whole_bit_for_bit(isa, rng, batch, features, units, activation, kind):
+    layer = layer_of(rng, features, units, isa, kind, activation=activation)
     x = rng.standard_normal((batch, 23, features)).astype(np.float32)
-    whole, h, c = layer(x)
+    whole, *ends = layer(x)
     stream = layer.stream(batch)
     for t in range(23):
         assert np.array_equal(stream.step(x[:, t]), whole[:, t])
-    for found, wanted in zip(stream.state, (h, c), strict=True):
+    for found, wanted in zip(stream.state, ends, strict=True):
         assert np.array_equal(found, wanted)
 
 
@@ -45,13 +41,14 @@ def test_blocks_and_steps_mix(isa, rng):
     assert np.array_equal(np.concatenate(parts, axis=1), layer(x)[0])
 
 
+@pytest.mark.parametrize("kind", recurrent.KINDS)
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("units", [1, 3, 5, 20, 118, 650])
-def test_any_cut_equals_the_whole_on_any_threads(rng, units, threads):
-    layer = layer_of(rng, 7, units, threads=threads)
+def test_any_cut_equals_the_whole_on_any_threads(rng, units, threads, kind):
+    layer = layer_of(rng, 7, units, threads=threads, kind=kind)
     for batch in (1, 3):
         x = rng.standard_normal((batch, 90, 7)).astype(np.float32)
-        whole, h, c = layer(x)
+        whole, *ends = layer(x)
         for _ in range(4):
             stream, at = layer.stream(batch), 0
             while at < 90:
@@ -59,7 +56,7 @@ def test_any_cut_equals_the_whole_on_any_threads(rng, units, threads):
                 found = stream.run(x[:, at : at + length]) if length > 1 else stream.step(x[:, at])[:, None]
                 assert np.array_equal(found, whole[:, at : at + length])
                 at += length
-            for found, wanted in zip(stream.state, (h, c), strict=True):
+            for found, wanted in zip(stream.state, ends, strict=True):
                 assert np.array_equal(found, wanted)
 
 
@@ -131,6 +128,25 @@ def test_state_can_be_saved_set_reset_and_copied(rng):
     assert all((part == 0).all() for part in stream.state)
     assert np.array_equal(stream.run(x), layer(x)[0])
     for wrong in ([saved[0]], [saved[0], saved[1][:, :5]], 3, [saved[0], "c"]):
+        with pytest.raises(FastLSTMError, match="stream: state"):
+            stream.state = wrong
+
+
+@pytest.mark.parametrize("kind", ["gru", "gru_before", "simple"])
+def test_a_stream_of_one_state_takes_it_alone_or_in_a_list(rng, kind):
+    layer = layer_of(rng, 3, 12, kind=kind)
+    x = rng.standard_normal((2, 20, 3)).astype(np.float32)
+    stream = layer.stream(2)
+    stream.run(x[:, :7])
+    (saved,), twin = stream.state, stream.copy()
+    ahead = stream.run(x[:, 7:])
+    assert np.array_equal(twin.run(x[:, 7:]), ahead)
+    for given in (saved, [saved], (saved.tolist(),)):
+        stream.state = given
+        assert np.array_equal(stream.run(x[:, 7:]), ahead)
+    stream.reset()
+    assert (stream.state[0] == 0).all()
+    for wrong in ([saved, saved], saved[:, :5], [], None, [None], 3, "h"):
         with pytest.raises(FastLSTMError, match="stream: state"):
             stream.state = wrong
 

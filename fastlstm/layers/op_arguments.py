@@ -36,6 +36,7 @@ _AXES: _Check = (lambda v: v is None or _are(_is_int)(v), "an integer, a list of
 _INT: _Check = (_is_int, "an integer")
 _INTS: _Check = (_are(_is_int), "an integer or a list of them")
 _FLAG: _Check = (lambda v: isinstance(v, bool), "true or false")
+_FLAG_OR_NONE: _Check = (lambda v: v is None or isinstance(v, bool), "true, false or None")
 _DTYPE: _Check = (lambda v: v is None or v in _DTYPES, f"None or one of {', '.join(_DTYPES)}")
 _BOUND: _Check = (lambda v: _is_number(v) or isinstance(v, np.ndarray), "a number or an array")
 _OPTIONAL: _Check = (lambda v: v is None or _is_number(v), "a number or None")
@@ -48,7 +49,8 @@ _CHECKS: dict[str, _Check] = {
     **dict.fromkeys(("axis", "axes", "source", "destination"), _AXES),
     **dict.fromkeys(("axis1", "axis2", "num_classes", "order"), _INT),
     **dict.fromkeys(("shift", "repeats", "indices_or_sections"), _INTS),
-    **dict.fromkeys(("keepdims", "approximate", "sparse"), _FLAG),
+    **dict.fromkeys(("keepdims", "approximate"), _FLAG),
+    **dict.fromkeys(("sparse", "ragged"), _FLAG_OR_NONE),
     **dict.fromkeys(("x_min", "x_max"), _BOUND),
     **dict.fromkeys(("initial", "max_value", "epsilon"), _OPTIONAL),
     **dict.fromkeys(("newshape", "shape"), _SIZES),

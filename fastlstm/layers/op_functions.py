@@ -139,9 +139,14 @@ def round_(x: Any, *, decimals: Any = 0) -> Array:
     return np.asarray(np.round(floating(x), int(decimals)))
 
 
-def cast(x: Any, *, dtype: str) -> Array:
-    """x in another type."""
-    return np.asarray(x).astype(dtype, copy=False)
+def cast(x: Any, *, dtype: str | None) -> Array:
+    """x in another type, None being its own."""
+    return np.asarray(x).astype(dtype or np.asarray(x).dtype, copy=False)
+
+
+def convert(x: Any, *, dtype: str | None = None, sparse: Any = None, ragged: Any = None) -> Array:
+    """x as an array."""
+    return cast(x, dtype=dtype)
 
 
 def like(value: int) -> Function:

@@ -124,7 +124,7 @@ _NN: dict[str, tuple[Function, Function]] = {
     "OneHot": (a.one_hot, r.one_hot),
 }
 _CORE: dict[str, tuple[Function, Function]] = {
-    **_same(Cast=f.cast, StopGradient=lambda variable: np.asarray(variable)),
+    **_same(Cast=f.cast, ConvertToTensor=f.convert, StopGradient=lambda variable: np.asarray(variable)),
     "Slice": (a.slice_, r.slice_),
     "Unstack": (a.unstack, r.unstack),
 }

@@ -139,8 +139,10 @@ class Operation(CalledOperation):
         return TABLE[self.function], values, named | self._config
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Array | None:
-        given_back = self.function == "Cast" and getattr(inputs, "dtype", None) == self._config["dtype"]
-        return mask if given_back else None
+        if self.function not in ("Cast", "ConvertToTensor"):
+            return None
+        dtype = self._config["dtype"]
+        return mask if dtype is None or dtype == getattr(inputs, "dtype", None) else None
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, **self._given}

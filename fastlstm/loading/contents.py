@@ -118,7 +118,7 @@ def _json(data: bytes) -> Contents:
 
 def _hdf5(data: bytes) -> Contents:
     """A whole model or weights alone, of any Keras."""
-    from fastlstm.loading.hdf5 import File  # here, since it imports pyfive
+    from fastlstm.loading.hdf5 import File  # here: few callers read HDF5
     from fastlstm.loading.legacy_h5 import WEIGHTS
     from fastlstm.loading.weights import legacy_weights, modern_weights
 

@@ -1,9 +1,7 @@
-"""Reading HDF5 that nobody vouches for: groups, attributes that are strings, arrays of floats.
+"""Reading HDF5 that nobody vouches for: groups, attributes that are strings, arrays of numbers.
 
 Only what h5py writes for Keras is accepted: version 0 of the format, groups of hard links, strings in
-attributes, and contiguous arrays of IEEE floats inside the file. pyfive walks the headers and this module
-checks all that it finds; attributes and numbers are taken from the file's bytes directly, since pyfive 1.3
-allocates whatever a shape claims, fills what is missing with zeros and misplaces some large arrays.
+attributes, and contiguous arrays of numbers inside the file.
 """
 
 from __future__ import annotations
@@ -15,18 +13,13 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from pyfive.btree import BTreeV1Groups
-from pyfive.dataobjects import DataObjects, determine_data_shape
-from pyfive.misc_low_level import Heap, SuperBlock, SymbolTable
-
 from fastlstm.errors import ModelFileError
 from fastlstm.layers.base import Array
 from fastlstm.loading.hdf5_attributes import GlobalHeap, attribute_name, strings_of
+from fastlstm.loading.hdf5_headers import Skeleton
 from fastlstm.loading.jsonrules import shown
 
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_LAYERS = 1000
-MAX_MESSAGES = 4096  # in the header of one object
 MAX_PARTS = 64  # that a list of strings too long for one attribute is split into
 
 # Types of header messages (HDF5 file format, IV.A.2).
@@ -40,7 +33,7 @@ _REFUSED = {
     0x0B: "compressed or filtered numbers",
 }
 _SHARED = 0x02  # message flag: the message is elsewhere in the file
-_SOFT = 2  # kind of a symbol that is a path instead of an address
+_NULL = 2  # a dataspace of no elements
 
 #: The exact datatype messages of IEEE floats: sign, exponent and mantissa at their standard places.
 _FLOATS = {
@@ -52,34 +45,13 @@ _FLOATS = {
     )
     for big in (0, 1)
 }  # fmt: skip
-
-
-class _Metered:
-    """The file as pyfive sees it: bytes in memory, of which only so many may be read, so often."""
-
-    def __init__(self, data: bytes, n_layers: int) -> None:
-        self._data = data
-        self._at = 0
-        self._reads, self._bytes = 8192 + 256 * n_layers, 2**20 + 2**14 * n_layers
-        self.begin(0, 0)
-
-    def begin(self, reads: int, size: int) -> None:
-        """Start on a new object, whose header has limits of its own."""
-        self._object_reads, self._object_bytes = reads, size
-
-    def seek(self, offset: int) -> None:
-        self._at = offset
-
-    def read(self, size: int) -> bytes:
-        data = self._data[self._at : self._at + size] if size > 0 else b""
-        self._at += len(data)
-        self._reads -= 1
-        self._object_reads -= 1
-        self._bytes -= len(data)
-        self._object_bytes -= len(data)
-        if min(self._reads, self._object_reads, self._bytes, self._object_bytes) < 0:
-            raise ModelFileError("HDF5: its headers are larger than any model's, or run in a circle")
-        return data
+#: Those of whole numbers, which Keras counts with.
+_INTEGERS = {
+    struct.pack("<4BI2H", 0x10, 8 * signed | big, 0, 0, size, 0, 8 * size): np.dtype(f"{'<>'[big]}{'ui'[signed]}{size}")
+    for size in (4, 8)
+    for signed in (0, 1)
+    for big in (0, 1)
+}
 
 
 class File:
@@ -105,48 +77,22 @@ class File:
     def __init__(self, data: bytes, n_layers: int = MAX_LAYERS) -> None:
         self.data = data
         self.heap = GlobalHeap(data)
-        self._handle = _Metered(data, n_layers)
-        if data[: len(SIGNATURE)] != SIGNATURE:
-            raise ModelFileError("HDF5: it does not begin as an HDF5 file does")
+        self.skeleton = Skeleton(data, n_layers)
         with _damage("the superblock"):
-            self._handle.begin(4, 2**10)
-            block = SuperBlock(self._handle, 0)
-            if block.version != 0 or data[24:32] != bytes(8):  # the address that others count from
-                raise ModelFileError("HDF5: its version of the format is not the one that Keras writes")
-            address = block.offset_to_dataobjects
+            address = self.skeleton.root()
         self.root = Group(self, address, "")
 
-    def header(self, address: int, path: str) -> DataObjects:
-        """An object's header, of which every message is of a kind that Keras's files have."""
+    def header(self, address: int, path: str) -> dict[int, list[bytes]]:
+        """The messages of an object by type; each is of a type that Keras's files have."""
+        found: dict[int, list[bytes]] = {}
         with _damage(path):
-            version, _, count = struct.unpack_from("<2BH", self.data, address)
-            if version != 1 or count > MAX_MESSAGES:
-                raise ModelFileError(f"HDF5: {path} has a header that Keras does not write")
-            self._handle.begin(256, 2**20)
-            found = DataObjects(self._handle, address)
-            for message in found.msgs:
-                kind = message["type"]
-                if kind not in _ALLOWED:
-                    what = _REFUSED.get(kind, f"a message of type {kind:#04x}")
+            for message in self.skeleton.messages(address, path):
+                if message.type not in _ALLOWED:
+                    what = _REFUSED.get(message.type, f"a message of type {message.type:#04x}")
                     raise ModelFileError(f"HDF5: {path} has {what}, which Keras does not write")
-                if message["flags"] & _SHARED:
+                if message.flags & _SHARED:
                     raise ModelFileError(f"HDF5: {path} shares a header message, which Keras does not write")
-            return found
-
-    def links(self, tree: int, names: int, path: str) -> dict[str, int]:
-        """The addresses of a group's members by name, from its B-tree and its heap of names."""
-        found: dict[str, int] = {}
-        with _damage(path):
-            self._handle.begin(MAX_MESSAGES, 2**18)
-            heap = Heap(self._handle, names)
-            for address in BTreeV1Groups(self._handle, tree).symbol_table_addresses():
-                table = SymbolTable(self._handle, address)
-                table.assign_name(heap)
-                for entry in table.entries:
-                    if entry["cache_type"] == _SOFT:
-                        name = shown(entry["link_name"])
-                        raise ModelFileError(f"HDF5: {path} has the soft link {name}, which Keras does not write")
-                    found[entry["link_name"]] = entry["object_header_address"]
+                found.setdefault(message.type, []).append(message.data)
         return found
 
 
@@ -163,13 +109,12 @@ class Group:
         self.path = path or "the root"
         self._file, self._prefix = file, f"{path}/" if path else ""
         found = file.header(address, self.path)
-        tables = found.find_msg_type(_LINKS)
+        tables = found.get(_LINKS, [])
         if len(tables) != 1:
             raise ModelFileError(f"HDF5: {self.path} is not a group")
         with _damage(self.path):
-            self._tree, self._heap = struct.unpack_from("<2Q", found.msg_data, tables[0]["offset_to_message"])
-            places = [(m["offset_to_message"], m["size"]) for m in found.find_msg_type(_ATTRIBUTE)]
-            self._attributes = [found.msg_data[at : at + size] for at, size in places]
+            self._tree, self._heap = struct.unpack_from("<2Q", tables[0])
+        self._attributes = found.get(_ATTRIBUTE, [])
         self._links: dict[str, int] | None = None
 
     @property
@@ -218,7 +163,8 @@ class Group:
 
     def _members(self) -> dict[str, int]:
         if self._links is None:
-            self._links = self._file.links(self._tree, self._heap, self.path)
+            with _damage(self.path):
+                self._links = self._file.skeleton.links(self._tree, self._heap, self.path)
         return self._links
 
     def _address(self, name: str) -> int:
@@ -247,7 +193,7 @@ class Dataset:
         if found != shape:
             raise ModelFileError(f"HDF5: {who} has shape {shown(found)}; expected {shape}")
         if stored is None:
-            raise ModelFileError(f"HDF5: {who} is not of type float16, float32 or float64")
+            raise ModelFileError(f"HDF5: {who} is not of type float16, float32, float64 or an integer of 32 or 64 bits")
         count = prod(shape)
         if size != count * stored.itemsize or address + size > len(self._file.data):
             raise ModelFileError(f"HDF5: {who} is cut short: its {count} numbers are not all in the file")
@@ -258,24 +204,31 @@ class Dataset:
     def _described(self, who: str) -> tuple[tuple[int, ...], np.dtype[Any] | None, int, int]:
         """Shape, type if it is a float's, address and number of bytes."""
         found = self._file.header(self._address, who)
-        messages = {kind: found.find_msg_type(kind) for kind in (_SPACE, _TYPE, _LAYOUT, _LINKS)}
-        if [len(messages[kind]) for kind in messages] != [1, 1, 1, 0]:
+        messages = [found.get(kind, []) for kind in (_SPACE, _TYPE, _LAYOUT, _LINKS)]
+        if [len(some) for some in messages] != [1, 1, 1, 0]:
             raise ModelFileError(f"HDF5: {who} is not an array")
-        at = {kind: message[0]["offset_to_message"] for kind, message in messages.items() if message}
+        (space,), (kind,), (layout,), _ = messages
         with _damage(who):
-            shape, _ = determine_data_shape(found.msg_data, at[_SPACE])
-            version, layout, address, size = struct.unpack_from("<2B2Q", found.msg_data, at[_LAYOUT])
+            shape = _shape(space)
+            version, where, address, size = struct.unpack_from("<2B2Q", layout)
         if shape is None:
             raise ModelFileError(f"HDF5: {who} holds no numbers")
-        if version not in (3, 4) or layout != 1:
+        if version not in (3, 4) or where != 1:
             raise ModelFileError(f"HDF5: {who} is not stored in one piece in this file, as Keras does")
-        stored = _FLOATS.get(found.msg_data[at[_TYPE] : at[_TYPE] + 20])
-        return shape, stored, address, size
+        return shape, _FLOATS.get(kind[:20]) or _INTEGERS.get(kind[:12]), address, size
+
+
+def _shape(space: bytes) -> tuple[int, ...] | None:
+    """The sizes in a dataspace message; None for one of no elements."""
+    version, rank, _, kind = struct.unpack_from("<4B", space)
+    if version not in (1, 2) or (version == 2 and kind == _NULL):
+        return None
+    return struct.unpack_from(f"<{rank}Q", space, 8 if version == 1 else 4)
 
 
 @contextmanager
 def _damage(who: str) -> Iterator[None]:
-    """Whatever pyfive asserts or cannot unpack is damage; under -O its assertions surface elsewhere."""
+    """Whatever cannot be unpacked is damage."""
     try:
         yield
     except ModelFileError:

@@ -59,7 +59,7 @@ def _weights(files: Members, model: Model) -> Weights:
     layers = [layer for _, layer in model.tree()]
     params = sum(math.prod(shape) for layer in layers for shape in layer._expected.values())
     limit = _BYTES_AT_LEAST + _BYTES_PER_LAYER * len(layers) + _BYTES_PER_WEIGHT * params
-    from fastlstm.loading.hdf5 import File  # here, since it imports pyfive
+    from fastlstm.loading.hdf5 import File  # here: our own files need none of it
     from fastlstm.loading.weights import modern_weights
 
     return modern_weights(File(files.read(name, limit), len(layers)).root, model)
