@@ -2,7 +2,7 @@
  * header, activations_tpl.h and cells_tpl.h. See kernel.h for what a sweep is. */
 
 #define SUM_BLOCK 32  /* terms of a chain; divides steps.c's FEATURE_BLOCK */
-#define SHORT_SUM 16  /* so few terms are not worth waiting for one after the other: */
+#define SHORT_SUM 16  /* so few terms, fewer than FEATURE_REST, are not worth waiting for one after the other: */
 #define SHORT_BLOCK 4 /* terms of their chains */
 
 /* A tile is R rows times V vectors of units of G gates. Its G * R * V sums stay in registers, beside R

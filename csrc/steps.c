@@ -7,6 +7,7 @@
 
 enum {
     FEATURE_BLOCK = 512,      /* features whose weights stay in L2 while the rows pass by */
+    FEATURE_REST = 32,        /* so few more go with the last block: by themselves they are summed otherwise */
     POLL_WORK = 1 << 24,      /* multiply-adds between two polls: a few milliseconds */
     LATENT_UNITS = 16         /* so few that a step waits for itself longer than it computes */
 };
@@ -14,13 +15,14 @@ enum {
 static void products(const flstm_kernel *kernel, const flstm_weights *weights, size_t vector, size_t vectors,
                      size_t rows, const char *x, ptrdiff_t x_row, char *z, ptrdiff_t z_row)
 {
-    for (size_t first = 0; first < weights->features; first += FEATURE_BLOCK) {
+    for (size_t first = 0, n; first < weights->features; first += n) {
         const size_t left = weights->features - first;
+        n = left <= FEATURE_BLOCK + FEATURE_REST ? left : FEATURE_BLOCK;
         const flstm_sweep s = {
             .weights = weights, .vector = vector, .vectors = vectors, .rows = rows,
             .init = first ? z : weights->bias, .init_row = first ? z_row : 0,
             .x = x, .x_row = x_row,
-            .x_first = first, .x_count = left < FEATURE_BLOCK ? left : FEATURE_BLOCK,
+            .x_first = first, .x_count = n,
             .z = z, .z_row = z_row};
         kernel->sweeps(1, &s, 1);
     }
@@ -194,7 +196,9 @@ static int waits(const chain *w)
 
 size_t flstm_step_work(const chain *w)
 {
-    return w->rows * w->plan->gates * w->vectors * w->plan->kernel->lanes * (w->plan->weights.features + w->plan->weights.units);
+    const flstm_plan *plan = w->plan;
+    const size_t columns = plan->gates * w->vectors * plan->kernel->lanes;
+    return w->rows * columns * (plan->weights.features + plan->weights.units);
 }
 
 int flstm_stopped(watch *watch, size_t work)

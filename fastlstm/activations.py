@@ -13,6 +13,7 @@ from fastlstm.errors import FastLSTMError, UnsupportedLayerError
 
 _NUMBERS = {name: number for number, name in enumerate(_core.activation_names())}
 _ALIASES = {"swish": "silu", "hard_swish": "hard_silu"}
+_LAYERS = ("ReLU", "LeakyReLU", "ELU", "Softmax")
 _UNUSABLE = {
     "glu": "it halves the number of units",
     "threshold": "it needs arguments that a name cannot carry",
@@ -47,6 +48,21 @@ class Activation:
         return f"<Activation {self.name}>"
 
 
+class LayerActivation(Activation):
+    """An activation that Keras has as a layer with arguments, such as ``LeakyReLU(negative_slope=0.1)``.
+
+    Its ``name`` is the layer's configuration, its ``number`` that of linear.
+    """
+
+    def __init__(self, layer: Any, node: Any) -> None:
+        super().__init__("linear")
+        self.name, self.layer = node, layer
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        applied: np.ndarray = self.layer(x)
+        return applied
+
+
 @cache
 def _kernel() -> int:
     return kernel_number(choose_isa())
@@ -75,13 +91,11 @@ def get(identifier: Any, who: str) -> Activation:
     if isinstance(identifier, Activation):
         return identifier
     name = identifier
+    if _is_layer(identifier):
+        return _layer_activation(identifier, who)
     if isinstance(identifier, dict):
         config = identifier.get("config")
         name = config if isinstance(config, str) else identifier.get("class_name")
-        if not isinstance(config, str):
-            raise UnsupportedLayerError(
-                f"{who}: a layer {name!r} used as an activation is not supported; use one by name"
-            )
     elif callable(identifier):
         home = getattr(identifier, "__module__", None) or ""
         name = getattr(identifier, "__name__", None) if home.startswith(("keras", "tf_keras")) else repr(identifier)
@@ -94,3 +108,29 @@ def get(identifier: Any, who: str) -> Activation:
         if name in _UNUSABLE:
             raise FastLSTMError(f"{who}: activation {name!r} cannot be used by name: {_UNUSABLE[name]}")
     raise FastLSTMError(f"{who}: unknown activation {name!r}; known: {', '.join(sorted(_NUMBERS))}")
+
+
+def get_plain(identifier: Any, who: str) -> Activation:
+    """As :func:`get`, for where only the library can apply it; a layer as an activation is refused."""
+    activation = get(identifier, who)
+    if isinstance(activation, LayerActivation):
+        raise UnsupportedLayerError(f"{who} is {activation.layer.who}; expected an activation by its name")
+    return activation
+
+
+def _is_layer(identifier: Any) -> bool:
+    """Whether this is one of the layers that are activations, alive or saved."""
+    if isinstance(identifier, dict):
+        return identifier.get("class_name") in _LAYERS and isinstance(identifier.get("config"), dict)
+    return type(identifier).__name__ in _LAYERS and hasattr(identifier, "get_config")
+
+
+def _layer_activation(identifier: Any, who: str) -> LayerActivation:
+    from fastlstm.layers.serialization import layer_from_config, layer_to_config  # here: layers stand on this module
+
+    if not isinstance(identifier, dict):
+        identifier = {"class_name": type(identifier).__name__, "config": identifier.get_config()}
+    layer = layer_from_config({"module": "keras.layers", **identifier})
+    if layer.weight_shapes((None, 1)):
+        raise UnsupportedLayerError(f"{who}: {layer.who} has weights and is no plain activation; use it as a layer")
+    return LayerActivation(layer, layer_to_config(layer))

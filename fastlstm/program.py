@@ -251,6 +251,8 @@ class _Call:
             if given.get(f"{name}_mask") is None and tensor is not None and not self.alone:
                 given[f"{name}_mask"] = map_structure(mask_of, tensor)
         y, y_masks = layer.call_masked(given_args, given, mask, previous)
+        for slot in slots_in([args, kwargs]) if layer.clears_masks else ():
+            masks[slot.number] = None
         slots = flatten(outputs)
         for slot, part in zip(slots, leaves_like(outputs, y), strict=True):
             values[slot.number] = part
@@ -267,8 +269,8 @@ def slots_in(structure: Any) -> list[Slot]:
 def _needed(inputs: list[Tensor], outputs: list[Tensor], who: str) -> tuple[list[Node], list[Layer]]:
     """The calls between the inputs and the outputs in an order that can run, and their layers in Keras's order.
 
-    Keras orders layers by the greatest number of calls between them and an output, then by when a walk
-    back from the outputs, depth first, comes to them.
+    Keras orders layers and calls by the greatest number of calls between them and an output, then by when a
+    walk back from the outputs, depth first, comes to them.
     """
     given = {id(tensor) for tensor in inputs}
     finished: dict[int, Node] = {}
@@ -293,13 +295,17 @@ def _needed(inputs: list[Tensor], outputs: list[Tensor], who: str) -> tuple[list
     for tensor in inputs:  # also those that nothing reads
         if isinstance(tensor.layer, InputLayer):
             first_seen.setdefault(id(tensor.layer), tensor.layer)
-    depths, layer_depths = dict.fromkeys(finished, 0), dict.fromkeys(first_seen, 0)
+    depths: dict[int, int] = {}
+    layer_depths = dict.fromkeys(first_seen, 0)
     for node in reversed(nodes):
-        depth = layer_depths[id(node.layer)] = max(depths[id(node)], layer_depths[id(node.layer)])
+        depth = max(depths.setdefault(id(node), 0), layer_depths[id(node.layer)])
+        depths[id(node)] = layer_depths[id(node.layer)] = depth
         for parent in tensors_in(node.args, node.kwargs):
             key = id(parent.layer._nodes[parent.node])
-            if key in depths:
-                depths[key] = max(depths[key], depth + 1)
+            if key in finished:
+                depths[key] = max(depths.get(key, 0), depth + 1)
+    # the order matters where a call changes what others read: its inputs' masks
+    nodes = [finished[key] for key in sorted(depths, key=lambda key: -depths[key])]
     layers = sorted(first_seen.values(), key=lambda layer: -layer_depths[id(layer)])
     names = Counter(layer.name for layer in layers)
     for name, count in names.items():

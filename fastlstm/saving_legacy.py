@@ -199,7 +199,7 @@ def _add_masks(model: Model, nodes: list[Node], calls: list[MaskedCall]) -> None
     for call in calls:
         ids, shape = call.ids.number, model.program.shapes[call.ids.number]
         if ids not in made:
-            name = made[ids] = _free("not_equal", taken)
+            name = made[ids] = _free(f"{call.embedding.name}_mask", taken)  # a name that Keras would not choose itself
             reading = {"args": [_tensor(histories[ids], shape), 0], "kwargs": {}}
             config = {"name": name}
             nodes.append(

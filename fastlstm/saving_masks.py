@@ -20,11 +20,12 @@ _MERGING_ALIKE = ("Add", "Average", "Concatenate", "Subtract")
 
 
 class MaskedCall(NamedTuple):
-    """A call that must be given its mask, which is where the ids of one Embedding are not 0."""
+    """A call that must be given its mask, which is where the ids that an Embedding reads are not 0."""
 
     model: Model
     layer: Layer
     number: int
+    embedding: Embedding
     ids: Slot
 
 
@@ -118,4 +119,4 @@ class _Probe:
             if len(masks) > 1 or origin is None or not isinstance(origin.layer, Embedding) or origin.source is None:
                 self.refuse(layer, "a mask beside an initial state that does not come from an Embedding")
             else:
-                self.calls.append(MaskedCall(model, layer, number, origin.source))
+                self.calls.append(MaskedCall(model, layer, number, origin.layer, origin.source))

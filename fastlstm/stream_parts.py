@@ -184,15 +184,15 @@ class LastStep:
         values[self.target] = x[:, None] if self.axis else x
 
 
-class Cast:
-    """A value as an input of a model inside the model takes it."""
+class Inlet:
+    """A value as an input of a model inside the model takes it, with the mask that the call names for it, if any."""
 
-    def __init__(self, source: int, target: int, dtype: str) -> None:
-        self.source, self.target, self.dtype = source, target, dtype
+    def __init__(self, source: int, target: int, dtype: str, mask: int | None) -> None:
+        self.source, self.target, self.dtype, self.mask = source, target, dtype, mask
 
     def run(self, values: list[Any], masks: list[Any]) -> None:
         values[self.target] = cast(values[self.source], self.dtype)
-        masks[self.target] = masks[self.source]
+        masks[self.target] = masks[self.source] if self.mask is None else np.asarray(values[self.mask], bool)
 
 
 def folded(y: Array) -> Array:

@@ -13,7 +13,7 @@ from fastlstm.layers.embedding import Embedding
 from fastlstm.layers.op_shapes import Spec
 from fastlstm.layers.ops import MOST_ELEMENTS, CalledOperation
 from fastlstm.program import Program, Slot, Step, _Call, _Chain, slots_in
-from fastlstm.stream_parts import Cast, LastStep, Part, Recurrent, Window
+from fastlstm.stream_parts import Inlet, LastStep, Part, Recurrent, Window
 from fastlstm.stream_rules import ALL, CONVOLUTIONS, LAST, check_layer, check_operation, index_of, reach, refusal
 from fastlstm.structure import flatten, map_structure, unflatten
 
@@ -108,14 +108,18 @@ class Unrolled:
             return self._window(layer, step, facts)
         read = slots_in([step.args, _given(step.kwargs, "mask")])
         check_layer(layer, [self.shapes[slot.number] for slot in read])
-        if type(layer).__name__ == "Softmax" and any(self._masked[slot.number] for slot in slots):
+        if type(layer).__name__ == "Softmax" and self._gets_mask(step):
             raise refusal(layer, "gets a mask of steps, which it reads as one of features")
         return self._call(step, facts, timed=True)
 
+    def _gets_mask(self, step: Step) -> bool:
+        named = step.kwargs.get("mask") is not None
+        return named or any(self._masked[slot.number] for slot in slots_in([step.args, step.kwargs]))
+
     def _call(self, step: Step, facts: list[tuple[Shape, str]], timed: bool) -> Any:
         """The layer's own call, of each step by itself or of each prefix."""
-        layer, read = step.layer, slots_in([step.args, step.kwargs])
-        masked = layer.supports_masking and any(self._masked[slot.number] for slot in read)
+        layer = step.layer
+        masked = layer.supports_masking and self._gets_mask(step)
         masked = masked or type(layer).__name__ == "Masking" or bool(getattr(layer, "mask_zero", False))
         outputs = unflatten(step.outputs, [self._slot(*fact, timed, masked) for fact in facts])
         if step.source is not None and isinstance(outputs, Slot):
@@ -126,17 +130,20 @@ class Unrolled:
 
     def _inner(self, layer: Any, step: Step) -> Any:
         """A model inside the model: its calls, with a state of their own at each call of it."""
-        if len(step.args) != 1 or _given(step.kwargs):
-            raise refusal(layer, "is called with more than its inputs")
-        given = flatten(layer._structured(step.args[0]))
-        for i, (slot, entry) in enumerate(zip(given, layer.program.entries, strict=True)):
-            n = slot.number
+        given, masks = flatten(layer._structured(step.args[0])), step.kwargs.get("mask")
+        named = [None] * len(given) if masks is None else flatten(masks)
+        if len(step.args) != 1 or _given(step.kwargs, "mask") or len(named) != len(given):
+            raise refusal(layer, "is called with more than its inputs and their masks")
+        inner = []
+        for slot, mask, entry in zip(given, named, layer.program.entries, strict=True):
+            n, kept = slot.number, None if mask is None else mask.number
             if len(self.shapes[n]) != len(entry.batch_shape):
                 raise refusal(layer, f"gets an input of shape {self.shapes[n]} for {entry.batch_shape}")
-            if self._dtypes[n] != entry.dtype:
-                given[i] = self._slot(self.shapes[n], entry.dtype, self.timed[n], self._masked[n])
-                self.parts.append(Cast(n, given[i].number, entry.dtype))
-        return self._through(layer.program, given)
+            if self._dtypes[n] != entry.dtype or mask is not None:
+                slot = self._slot(self.shapes[n], entry.dtype, self.timed[n], self._masked[n] or mask is not None)
+                self.parts.append(Inlet(n, slot.number, entry.dtype, kept))
+            inner.append(slot)
+        return self._through(layer.program, inner)
 
     def _recurrent(self, layer: Any, step: Step, facts: list[tuple[Shape, str]]) -> Slot:
         if getattr(layer, "go_backwards", False):
@@ -149,7 +156,7 @@ class Unrolled:
             raise refusal(layer, f"is called with more than a sequence ({', '.join(options) or 'initial_state'})")
         source: Slot = step.args[0]
         ((shape, dtype),) = facts
-        masked = mask is not None or self._masked[source.number]
+        masked = self._gets_mask(step)
         sequences = layer.return_sequences
         target = self._slot(shape, dtype, sequences, masked and sequences)
         units: Any = shape[-1]

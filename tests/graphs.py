@@ -101,7 +101,9 @@ def masked_by_arguments():
     words, counted = Input((None,), dtype="int32"), Input((None,), dtype="int32")
     x = Embedding(9, 4)(words)
     y = LSTM(4, return_sequences=True)(x, mask=words != 0)
-    return Model([words, counted], [GRU(3)(y), LSTM(3)(x, mask=counted)])
+    inner = Sequential([Input((None, 4)), Dense(3), LSTM(3, return_sequences=True)])
+    z = LSTM(2)(inner.connect((y,), {"mask": words != 1}))
+    return Model([words, counted], [GRU(3)(y), LSTM(3)(x, mask=counted), z])
 
 
 def doubles():

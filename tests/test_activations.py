@@ -79,8 +79,9 @@ def test_short_arrays_equal_long_ones(isa, n, rng):
 def test_every_activation_equals_keras(keras, dtype, rng):
     edges = [0.0, -0.0, 1, -1, 0.5, -0.5, 3, -3, 6, -6]
     x = np.concatenate([rng.standard_normal((40, 30)) * 4, [edges * 3]]).astype(dtype)
-    assert len(_core.activation_names()) == 28
-    for name in [*_core.activation_names(), "swish", "hard_swish"]:
+    names = [name for name in _core.activation_names() if name != "hard_sigmoid_keras2"]
+    assert len(names) == 28
+    for name in [*names, "swish", "hard_swish"]:
         wanted = np.asarray(keras.activations.get(name)(keras.ops.convert_to_tensor(x)))
         found = activations.get(name, "test")(x)
         assert found.dtype == x.dtype

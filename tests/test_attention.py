@@ -11,6 +11,8 @@ from test_merging import mask_of, with_mask
 
 from fastlstm import FastLSTMError
 from fastlstm.layers.attention import AdditiveAttention, Attention
+from fastlstm.layers.core import InputLayer
+from fastlstm.layers.graph import Node
 from fastlstm.layers.multi_head_attention import MultiHeadAttention
 
 B, TQ, TV, D, E = 3, 4, 5, 6, 7
@@ -296,3 +298,16 @@ def test_fresh_kernels_have_the_spread_that_keras_gives_them(keras):
     ours.build(shapes)
     for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         assert abs(np.abs(a).max(initial=0) / max(np.abs(b).max(initial=0), 1e-9) - 1) < 0.02 or not b.any()
+
+
+def test_a_graph_knows_the_shapes_of_scores(rng):
+    query, value = (Node(InputLayer(s), (), {}, (None, *s)).outputs for s in ((TQ, D), (TV, D)))
+    x, y = rng.standard_normal((B, TQ, D)).astype("float32"), rng.standard_normal((B, TV, D)).astype("float32")
+    for layer, drawn, given in [
+        (Attention(), ([query, value],), ([x, y],)),
+        (MultiHeadAttention(2, 4), (query, value), (x, y)),
+    ]:
+        tensors = layer(*drawn, return_attention_scores=True)
+        results = layer(*given, return_attention_scores=True)
+        assert [t.shape[1:] for t in tensors] == [r.shape[1:] for r in results]
+        assert layer(*drawn).shape == (None, TQ, D)

@@ -50,7 +50,8 @@ def test_a_hundred_and_twenty_drawn_layers(keras, block):
 def test_every_activation_in_both_places(keras, name, reset_after):
     x = np.random.default_rng(3).standard_normal((3, 3, 4)).astype(np.float32) / 2
     for place in ("activation", "recurrent_activation"):
-        theirs, ours = pair(keras, "GRU", GRU, 4, units=9, return_sequences=True, reset_after=reset_after, **{place: name})
+        options = {"units": 9, "return_sequences": True, "reset_after": reset_after, place: name}
+        theirs, ours = pair(keras, "GRU", GRU, 4, **options)
         assert_same(ours(x), theirs(x), amplified=8 * roundings_lost(keras, theirs, x, {}))
 
 

@@ -34,7 +34,8 @@ def softmax(x):
 
 
 ACTIVATIONS = {"tanh": np.tanh, "sigmoid": sigmoid, "relu6": lambda x: np.clip(x, 0, 6), "softmax": softmax,
-               "softsign": lambda x: x / (1 + np.abs(x)), "relu": lambda x: np.maximum(x, 0), "hard_sigmoid": lambda x: np.clip(x + 3, 0, 6) / 6}
+               "softsign": lambda x: x / (1 + np.abs(x)), "relu": lambda x: np.maximum(x, 0),
+               "hard_sigmoid": lambda x: np.clip(x + 3, 0, 6) / 6}
 CELLS = [("tanh", "sigmoid")] * 3
 CELLS += [("relu6", "sigmoid"), ("softmax", "sigmoid"), ("softsign", "hard_sigmoid"), ("relu", "sigmoid")]
 ORACLES = {"lstm": lstm, "gru": gru, "gru_before": functools.partial(gru, reset_after=False), "simple": simple_rnn}

@@ -73,6 +73,13 @@ MODELS = {
         L.Dense(2),
     ],
     "dense-only": lambda k, L: [k.Input((3,)), L.Dense(4, "elu"), L.Dense(2)],
+    "layers-as-activations": lambda k, L: [
+        k.Input((7, 3)),
+        L.Conv1D(4, 3, activation=L.LeakyReLU(0.1)),
+        L.LSTM(5),
+        L.Dense(4, activation=L.ReLU(6.0, 0.2, 0.1)),
+        L.Activation(L.ELU(0.5)),
+    ],
     "large": lambda k, L: [k.Input((4, 3)), L.LSTM(300), L.Dense(2)],
 }
 
@@ -202,7 +209,7 @@ def test_predict_takes_the_shapes_that_keras_takes(keras, shape):
         (lambda k, L: k.Sequential([k.Input((4, 5, 5, 3)), L.ConvLSTM2D(2, 3)]), "ConvLSTM2D"),
         (lambda k, L: k.Model(x := k.Input((4, 3)), L.Lambda(lambda y: y)(x)), "Lambda"),
         (lambda k, L: k.Sequential([k.Input((4, 3)), L.LSTM(2, dtype="mixed_float16")]), "mixed_float16"),
-        (lambda k, L: k.Sequential([k.Input((3,)), L.Dense(2, activation=L.LeakyReLU())]), "LeakyReLU"),
+        (lambda k, L: k.Sequential([k.Input((4, 3)), L.LSTM(2, activation=L.LeakyReLU())]), "LeakyReLU"),
         (lambda k, L: k.Sequential([k.Input((3,)), L.Dense(2, lora_rank=1)]), "lora_rank"),
     ],
 )

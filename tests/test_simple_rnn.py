@@ -103,5 +103,5 @@ def test_wrong_arguments_are_refused_by_name(name, value):
 
 @pytest.mark.parametrize("states", [None, [], [np.zeros((2, 4))] * 2, np.zeros((3, 4)), "a"])
 def test_wrong_states_of_a_cell_are_refused(states):
-    with pytest.raises(FastLSTMError, match="SimpleRNNCell .*states"):
+    with pytest.raises(FastLSTMError, match=r"SimpleRNNCell .*states"):
         SimpleRNNCell(4)(np.zeros((2, 3)), states)

@@ -18,7 +18,9 @@ def layer_of(rng, features, units, isa=None, kind="lstm", **options):
 
 @pytest.mark.parametrize("kind", recurrent.KINDS)
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
-@pytest.mark.parametrize(("batch", "features", "units"), [(1, 1, 1), (1, 3, 20), (2, 9, 33), (5, 2, 40), (8, 4, 130)])
+@pytest.mark.parametrize(
+    ("batch", "features", "units"), [(1, 1, 1), (1, 3, 20), (2, 9, 33), (5, 2, 40), (8, 4, 130), (1, 520, 9)]
+)
 def test_every_prefix_equals_the_whole_bit_for_bit(isa, rng, batch, features, units, activation, kind):
     layer = layer_of(rng, features, units, isa, kind, activation=activation)
     x = rng.standard_normal((batch, 23, features)).astype(np.float32)

@@ -80,6 +80,11 @@ class Attention(Layer):
         broadcast([shape[:-2] for shape in shapes], f"{self.who}: all axes before the steps")
         return (*query[:-1], value[-1])
 
+    def output_shape_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        shapes = self.input_shape_of(args, kwargs)
+        output = self.compute_output_shape(shapes)
+        return (output, (*shapes[0][:-1], shapes[-1][-2])) if kwargs.get("return_attention_scores") else output
+
     def scores(self, query: Array, key: Array) -> Array:
         """How alike each step of the query and each of the key are, (B, Tq, Tv)."""
         weights = self._weights

@@ -81,6 +81,8 @@ class Layer:
     masked_arguments: tuple[str, ...] = ()
     #: Whether the first input's mask reaches ``call`` only where no other tensor does: so it is in Keras 3.
     mask_comes_alone = True
+    #: Whether the inputs have lost their masks when the layer has run, as Keras's MultiHeadAttention does it.
+    clears_masks = False
     #: Whether the output is the input itself, mask and all.
     passes_through = False
     #: Whether this is an operation of ``keras.ops`` in a graph, which Keras counts among no layers.

@@ -13,7 +13,7 @@ from fastlstm.arrays import as_float
 from fastlstm.config import choose_isa
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.base import Array, Layer, Shape
-from fastlstm.layers.core import positive
+from fastlstm.layers.core import plain, positive
 from fastlstm.stream import as_states
 from fastlstm.threads import checked as checked_threads
 from fastlstm.threads import get_num_threads
@@ -82,7 +82,7 @@ class CellWeights(Layer):
     ) -> None:
         super().__init__(**base)
         self.units = positive(units, f"{self.who}: units")
-        self.activation = activations.get(activation, f"{self.who}: activation")
+        self.activation = activations.get_plain(activation, f"{self.who}: activation")
         self.use_bias = flag(use_bias, f"{self.who}: use_bias")
         self.kernel_initializer = initializers.get(kernel_initializer, f"{self.who}: kernel_initializer")
         self.recurrent_initializer = initializers.get(recurrent_initializer, f"{self.who}: recurrent_initializer")
@@ -98,12 +98,12 @@ class CellWeights(Layer):
             "kernel_initializer": initializers.serialize(kernel_initializer),
             "recurrent_initializer": initializers.serialize(recurrent_initializer),
             "bias_initializer": initializers.serialize(bias_initializer),
-            "kernel_regularizer": kernel_regularizer,
-            "recurrent_regularizer": recurrent_regularizer,
-            "bias_regularizer": bias_regularizer,
-            "kernel_constraint": kernel_constraint,
-            "recurrent_constraint": recurrent_constraint,
-            "bias_constraint": bias_constraint,
+            "kernel_regularizer": plain(kernel_regularizer),
+            "recurrent_regularizer": plain(recurrent_regularizer),
+            "bias_regularizer": plain(bias_regularizer),
+            "kernel_constraint": plain(kernel_constraint),
+            "recurrent_constraint": plain(recurrent_constraint),
+            "bias_constraint": plain(bias_constraint),
             "seed": seed,
         }
 
@@ -223,7 +223,7 @@ class GatedWeights(CellWeights):
         **options: Any,
     ) -> None:
         super().__init__(units, activation, *rest, **options)
-        self.recurrent_activation = activations.get(recurrent_activation, f"{self.who}: recurrent_activation")
+        self.recurrent_activation = activations.get_plain(recurrent_activation, f"{self.who}: recurrent_activation")
         self.implementation = implementation
 
     @property

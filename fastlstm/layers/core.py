@@ -228,7 +228,8 @@ class Dense(Layer):
                 f"Dense {self.name!r}: input has shape {np.shape(inputs)}; "
                 f"expected two axes or more, the last of size {plan.features}"
             )
-        return plan.run(x)
+        y = plan.run(x)
+        return self.activation(y) if isinstance(self.activation, activations.LayerActivation) else y
 
     def get_config(self) -> dict[str, Any]:
         return {

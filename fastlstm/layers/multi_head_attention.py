@@ -63,6 +63,7 @@ class MultiHeadAttention(Layer):
 
     supports_masking = True
     masked_arguments = ("query", "value", "key")
+    clears_masks = True
     mask_comes_alone = False
 
     def __init__(
@@ -162,6 +163,14 @@ class MultiHeadAttention(Layer):
     def compute_output_shape(self, input_shape: Any) -> Shape:
         query = self._three(input_shape)[0]
         return (*query[:-1], *(self.projected or query[-1:]))
+
+    def output_shape_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        shapes = self.input_shape_of(args, kwargs)
+        output, (query, value, _) = self.compute_output_shape(shapes), self._three(shapes)
+        axes = self._axes(len(query))
+        free = [size for i, size in enumerate(query[:-1]) if i not in axes]
+        scores = (*free, self.num_heads, *(query[i] for i in axes), *(value[i] for i in axes))
+        return (output, scores) if kwargs.get("return_attention_scores") else output
 
     # -- running ------------------------------------------------------------------------------------
 

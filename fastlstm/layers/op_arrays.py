@@ -9,7 +9,7 @@ import numpy as np
 
 from fastlstm.errors import FastLSTMError, UnsupportedLayerError
 from fastlstm.layers.base import Array
-from fastlstm.layers.op_functions import as_array, axes_of_numpy, common
+from fastlstm.layers.op_functions import Function, as_array, axes_of_numpy, common
 
 
 def dot(x1: Any, x2: Any) -> Array:
@@ -20,6 +20,11 @@ def dot(x1: Any, x2: Any) -> Array:
 def einsum(*operands: Any, subscripts: str) -> Array:
     """Einstein's summation."""
     return np.asarray(np.einsum(subscripts, *common(*operands), optimize=len(operands) > 1))
+
+
+def like(value: int) -> Function:
+    """An array of the shape of another, filled with one number."""
+    return lambda x, *, dtype=None: np.full(np.shape(x), value, dtype or np.asarray(x).dtype)
 
 
 def reshape(x: Any, *, newshape: Sequence[int | None]) -> Array:

@@ -149,11 +149,6 @@ def convert(x: Any, *, dtype: str | None = None, sparse: Any = None, ragged: Any
     return cast(x, dtype=dtype)
 
 
-def like(value: int) -> Function:
-    """An array of the shape of another, filled with one number."""
-    return lambda x, *, dtype=None: np.full(np.shape(x), value, dtype or np.asarray(x).dtype)
-
-
 def relu(x: Any, *, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> Array:
     """``keras.activations.relu`` with arguments."""
     return activation.ReLU(max_value, negative_slope, threshold, dtype=floating(x).dtype).call(floating(x))

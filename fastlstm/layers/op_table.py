@@ -74,7 +74,7 @@ _NUMPY: dict[str, tuple[Function, Function]] = {
     **_same(**{name: f.unary_float(g) for name, g in _UNARY_FLOAT.items()}),
     **_same(**{name: f.unary(g) for name, g in _UNARY.items()}),
     **_same(Tanh=f.named("tanh"), LogicalNot=f.logical(np.logical_not), Round=f.round_),
-    **_same(ZerosLike=f.like(0), OnesLike=f.like(1)),
+    **_same(ZerosLike=a.like(0), OnesLike=a.like(1)),
     **_together(**{name: f.binary(g) for name, g in _BINARY.items()}),
     **_together(**{name: f.binary(g, at_least_float=True) for name, g in _BINARY_FLOAT.items()}),
     **_together(**{name: f.strong(g) for name, g in _STRONG.items()}),

@@ -12,7 +12,7 @@ from fastlstm.arrays import as_float
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.base import Array, Shape
 from fastlstm.layers.cells import CellWeights, flag
-from fastlstm.layers.core import positive
+from fastlstm.layers.core import plain, positive
 from fastlstm.layers.graph import Tensor
 from fastlstm.stream import Stream, as_states
 
@@ -81,7 +81,7 @@ class Recurrent(CellWeights):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "activity_regularizer": self.activity_regularizer,
+            "activity_regularizer": plain(self.activity_regularizer),
             "return_sequences": self.return_sequences,
             "return_state": self.return_state,
             "go_backwards": self.go_backwards,

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastlstm.errors import FastLSTMError, UnsupportedLayerError
 from fastlstm.layers.base import Layer
+from fastlstm.layers.inputs import saved_value
 
 #: Every class that a configuration may name; ``fastlstm.layers`` and the models fill it. Nothing else is ever
 #: looked up.
@@ -45,6 +46,15 @@ def custom_layers(given: Mapping[str, Any] | None) -> Iterator[None]:
         _custom.reset(token)
 
 
+def is_operation(node: dict[str, Any]) -> bool:
+    """Whether what Keras 3 saved is an operation in a graph, and no layer; an ``.h5`` file says no modules."""
+    module, class_name, config = node.get("module"), node.get("class_name"), node.get("config")
+    if module is not None or not isinstance(config, dict):
+        return str(module).startswith(_OPERATIONS)
+    typed = "dtype" in config and class_name in LAYERS  # some operations have a dtype as well, such as Cumsum
+    return "trainable" not in config and not typed and class_name not in _BARE
+
+
 def layer_from_config(node: Any) -> Layer:
     """The unbuilt layer that a Keras configuration node describes.
 
@@ -70,8 +80,7 @@ def layer_from_config(node: Any) -> Layer:
     found = next((given[key] for key in keys if isinstance(key, str) and key in given), None)
     if found is not None:
         return _custom_layer(found, node)
-    bare = module is None and "trainable" not in config and "dtype" not in config and class_name not in _BARE
-    if str(module).startswith(_OPERATIONS) or bare or class_name in _TF_OPERATIONS:
+    if is_operation(node) or class_name in _TF_OPERATIONS:
         from fastlstm.layers.ops import operation_from_config  # here: few models hold one
 
         return operation_from_config(node)
@@ -149,4 +158,6 @@ def argument_from_config(value: Any, tensor: Callable[[Any], Any], who: str) -> 
         return tuple(argument_from_config(part, tensor, who) for part in value.get("items", ()))
     if kind == "__ellipsis__":
         return Ellipsis
+    if kind in ("__numpy__", "__tensor__"):
+        return saved_value(value)
     raise UnsupportedLayerError(f"{who}: a call has an argument of class {kind!r}, which fastlstm does not compute")

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from fastlstm.errors import ModelFileError, UnsupportedLayerError
+from fastlstm.layers.serialization import is_operation
 from fastlstm.loading.jsonrules import shown
 from fastlstm.loading.legacy_graph import modern_calls, modern_ends
 from fastlstm.loading.legacy_layers import KERAS_LAYERS, Writer, modern_layer
@@ -64,7 +65,7 @@ def modern_node(node: Any, writer: Writer, who: str) -> Node:
     if not isinstance(node, dict) or not isinstance(node.get("class_name"), str):
         raise ModelFileError(f"{who} is {shown(node)}; expected an object with a class_name")
     class_name, config = node["class_name"], node.get("config")
-    if not _is_own(node):
+    if not _is_own(node) or (writer.generation == 3 and class_name not in _MODELS and is_operation(node)):
         return node
     if class_name in _MODELS:
         made = _sequential(config, writer, who) if class_name == "Sequential" else _functional(config, writer, who)

@@ -78,8 +78,10 @@ _DIM_ORDERING = {"tf": "channels_last", "th": "channels_first"}
 #: What Keras 3 has no argument for, because it says nothing about results or is said elsewhere.
 _DROPPED = {"batch_input_shape", "consume_less", "implementation", "input_dtype", "input_length", "input_shape"}
 _DROPPED_IN = {
+    "DepthwiseConv1D": {"groups"},
     "Embedding": {"dropout", "sparse"},
     "MultiHeadAttention": {"key_shape", "query_shape", "softmax_robust_masking", "value_shape"},
+    "SeparableConv1D": {"groups", "kernel_constraint", "kernel_initializer", "kernel_regularizer"},
     "SpatialDropout1D": {"noise_shape", "trainable"},
     "SpatialDropout2D": {"noise_shape", "trainable"},
     "SpatialDropout3D": {"noise_shape", "trainable"},
