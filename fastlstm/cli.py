@@ -1,24 +1,21 @@
-"""The command line: ``fastlstm demo``, ``info``, ``predict`` and ``bench``."""
+"""The command line: its arguments, and errors that are one line and an exit code."""
 
 from __future__ import annotations
 
 import argparse
 import io
-import json
 import os
-import secrets
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from typing import BinaryIO, NoReturn
-
-import numpy as np
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
 
 import fastlstm
+from fastlstm import commands
 from fastlstm.config import choose_isa
 from fastlstm.errors import FastLSTMError
-from fastlstm.layers.base import Array
+
+if TYPE_CHECKING:
+    _Choices = argparse._SubParsersAction["_Parser"]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,6 +47,8 @@ def main(argv: list[str] | None = None) -> int:
         return _fail("interrupted", 130)
     except BrokenPipeError:
         return 141
+    except commands.UsageError as error:
+        return _fail(str(error), 2)
     except (FastLSTMError, OSError, MemoryError) as error:
         return _fail(str(error) or "out of memory")
 
@@ -99,9 +98,23 @@ def _parser() -> _Parser:
     )
     parser.add_argument("--version", action="version", version=f"fastlstm {fastlstm.__version__}")
     parser.set_defaults(command=None)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    choices = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for add in (_demo, _info, _inspect, _predict, _verify, _convert, _bench):
+        add(choices)
+    return parser
 
-    demo = commands.add_parser(
+
+_MODEL = "a .keras file or folder, a .h5 file of any Keras, an architecture as .json, or fastlstm's own .npz"
+
+
+def _with_model(command: argparse.ArgumentParser) -> None:
+    """The arguments of every command that loads a model."""
+    command.add_argument("model", metavar="MODEL", help=_MODEL)
+    command.add_argument("--weights", metavar="FILE", help="the weights, where they are in another file")
+
+
+def _demo(choices: _Choices) -> None:
+    demo = choices.add_parser(
         "demo",
         help="forecast sunspots with a packaged Keras model",
         description="Forecast sunspots with a packaged Keras model, beside what was counted. The exit code "
@@ -109,34 +122,84 @@ def _parser() -> _Parser:
         epilog="example: fastlstm demo --plot forecast.png",
     )
     demo.add_argument("--plot", metavar="FILE", help="the picture (default: sunspots.png, where possible)")
-    demo.set_defaults(command=_demo)
+    demo.set_defaults(command=commands.demo)
 
-    info = commands.add_parser(
+
+def _info(choices: _Choices) -> None:
+    info = choices.add_parser(
         "info",
         help="print version, instruction sets, threads and compiler",
         description="Print version, instruction sets (chosen, built, runnable here), threads, compiler and "
         "flags: the first lines of a bug report.",
         epilog="example: FASTLSTM_ISA=avx2 fastlstm info",
     )
-    info.set_defaults(command=_info)
+    info.set_defaults(command=commands.info)
 
-    predict = commands.add_parser(
+
+def _inspect(choices: _Choices) -> None:
+    inspect = choices.add_parser(
+        "inspect",
+        help="say what is in a model file",
+        description="Print what a model file is, which Keras wrote it, inputs, outputs, layers and the size of the "
+        "weights, without reading these. A layer that fastlstm does not compute is named, with exit code 1.",
+        epilog="example: fastlstm inspect model.h5 --json",
+    )
+    inspect.add_argument("model", metavar="MODEL", help=_MODEL)
+    inspect.add_argument("--json", action="store_true", help="the same for programs")
+    inspect.set_defaults(command=commands.inspect)
+
+
+def _predict(choices: _Choices) -> None:
+    predict = choices.add_parser(
         "predict",
-        help="run a model over an array in a file",
-        description="Run a model over the rows of an array, and write one row of output for each.",
+        help="run a model over arrays in a file",
+        description="Run a model over the rows of its input, and write one row of output for each. A .npz file holds "
+        "several arrays: inputs by name or as in0, in1, ..., outputs as out0, out1, ... A .csv file, with or without "
+        "a header, is a table with a row on each line; where the model reads sequences of as many features as there "
+        "are columns, it is one sequence with a step on each line.",
         epilog="example: fastlstm predict model.keras input.npy -o output.npy --batch-size 256",
     )
-    predict.add_argument("model", metavar="MODEL", help="a .keras file, or what model.save wrote (.npz)")
-    predict.add_argument("input", metavar="INPUT.npy", help="the array, as numpy.save writes it")
+    _with_model(predict)
+    predict.add_argument("input", metavar="INPUT", help="the input: .npy, .npz or .csv")
     predict.add_argument(
-        "-o", "--output", metavar="OUT.npy", required=True, help="where the result goes; replaced if there"
+        "-o", "--output", metavar="OUT", required=True, help="where the result goes, by its ending; replaced if there"
     )
     predict.add_argument(
         "--batch-size", metavar="N", type=_positive, help="rows at a time (default: 32, as in Keras)"
     )
-    predict.set_defaults(command=_predict)
+    predict.set_defaults(command=commands.predict)
 
-    bench = commands.add_parser(
+
+def _verify(choices: _Choices) -> None:
+    verify = choices.add_parser(
+        "verify",
+        help="compare a model with Keras, or with stored vectors",
+        description="Run a model on made-up inputs beside the Keras that can read its file (keras 3, or tf_keras for "
+        "what Keras 1 and 2 wrote), in a process of its own, or on stored inputs beside stored outputs. The exit code "
+        "is 1 where an output differs by more than 1e-5, in units of max(1, |value|).",
+        epilog="example: fastlstm verify model.h5 --vectors vectors.npz",
+    )
+    _with_model(verify)
+    verify.add_argument("--vectors", metavar="FILE.npz", help="inputs in0, in1, ... and outputs out0, out1, ...")
+    verify.set_defaults(command=commands.verify)
+
+
+def _convert(choices: _Choices) -> None:
+    convert = choices.add_parser(
+        "convert",
+        help="write a model as .keras or .npz",
+        description="Read a model of any kind and write it as Keras 3 does (.keras), or to a file that loads with "
+        "NumPy alone (.npz). What is written is read again and run beside the original, and not kept if it differs. "
+        "Writing .keras needs h5py.",
+        epilog="example: fastlstm convert old.h5 new.keras",
+    )
+    _with_model(convert)
+    convert.add_argument("output", metavar="OUT", help="a .keras or .npz file; replaced if there")
+    convert.set_defaults(command=commands.convert)
+
+
+def _bench(choices: _Choices) -> None:
+    bench = choices.add_parser(
         "bench",
         help="time some standard shapes beside plain NumPy",
         description="Check some standard shapes against float64, then time them in turns with a loop in plain "
@@ -160,8 +223,7 @@ def _parser() -> _Parser:
         "are NumPy's)",
     )
     bench.add_argument("--json", metavar="FILE", help="what was measured, and on what; replaced if there")
-    bench.set_defaults(command=_bench)
-    return parser
+    bench.set_defaults(command=commands.bench)
 
 
 def _positive(text: str) -> int:
@@ -177,86 +239,3 @@ def _shape(text: str) -> str:
     if text in SHAPES:
         return text
     raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(SHAPES)}")
-
-
-# -- the commands -----------------------------------------------------------------------------------
-
-
-def _demo(arguments: argparse.Namespace) -> int:
-    from fastlstm import demo
-
-    return demo.run(arguments.plot)
-
-
-def _info(arguments: argparse.Namespace) -> int:
-    fastlstm.show_config()
-    return 0
-
-
-def _predict(arguments: argparse.Namespace) -> int:
-    path = arguments.output
-    for given in (arguments.model, arguments.input):
-        if os.path.exists(path) and os.path.exists(given) and os.path.samefile(path, given):
-            return _fail(f"{path!r}: the output would replace {given!r}; give it another name", 2)
-    model = fastlstm.load_model(arguments.model)
-    if isinstance(model.output_shape, list):
-        outputs = len(model.output_shape)
-        raise FastLSTMError(f"{arguments.model!r}: has {outputs} outputs; a .npy file holds one")
-    x = _opened(arguments.input)
-    with _replacing(path) as file:
-        begin = time.perf_counter()
-        y = model.predict(x, batch_size=arguments.batch_size)
-        seconds = time.perf_counter() - begin
-        _save(file, y)
-    print(f"{path}: {x.shape} -> {y.shape} in {seconds:.3g} s")
-    return 0
-
-
-def _bench(arguments: argparse.Namespace) -> int:
-    from fastlstm import bench
-
-    if arguments.threads:
-        fastlstm.set_num_threads(arguments.threads)
-    with _replacing(arguments.json) if arguments.json is not None else nullcontext() as file:
-        result = bench.run(arguments.shape or list(bench.SHAPES), arguments.rounds)
-        if file:
-            file.write(f"{json.dumps(result, indent=1)}\n".encode())
-    return 0
-
-
-def _opened(path: str) -> Array:
-    """The array in a ``.npy`` file, read from it as it is used."""
-    if os.path.exists(path) and not os.path.isfile(path):  # open() would wait for ever on a pipe
-        raise FastLSTMError(f"{path!r}: cannot be read: not a regular file")
-    try:
-        return np.lib.format.open_memmap(path, mode="r")
-    except OSError as error:
-        raise FastLSTMError(f"{path!r}: cannot be read: {error.strerror or error}") from None
-    except Exception as error:  # whatever a damaged header provokes in NumPy
-        why = str(error)[:150]  # NumPy may quote all of the header
-        raise FastLSTMError(f"{path!r}: is not a complete .npy file of numbers ({why})") from error
-
-
-def _save(file: BinaryIO, array: Array) -> None:
-    """``np.save``, which itself may write to a full disk and not say so: its C code closes unchecked."""
-    array = np.ascontiguousarray(array)
-    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-    file.write(array.data)
-
-
-@contextmanager
-def _replacing(path: str) -> Iterator[BinaryIO]:
-    """A new file that takes the place of ``path`` once it is complete, and only then."""
-    target = os.path.realpath(path)  # a link stays, and leads to the new file
-    if os.path.exists(target) and not (os.path.isfile(target) and os.access(target, os.W_OK)):
-        raise FastLSTMError(f"{path!r}: cannot be written: not a regular file, or write-protected")
-    partial = f"{target}.{secrets.token_hex(4)}.part"
-    try:
-        with open(partial, "xb") as file:
-            yield file
-        os.replace(partial, target)
-    except OSError as error:
-        raise FastLSTMError(f"{path!r}: cannot be written: {error.strerror or error}") from None
-    finally:
-        with suppress(OSError):
-            os.remove(partial)

@@ -44,7 +44,8 @@ class Functional(Model):
                 raise FastLSTMError(f"{self.who}: {end} is {nest!r}; expected tensors, which Input and layers give")
         self._program = Program(inputs, outputs, self.who)
         self._input_shape = self.input_shape
-        self.built = all(layer.built for layer in self._program.layers)
+        if all(layer.built or not layer._expected for top in self._program.layers for _, layer in top.tree()):
+            self.fill()  # of layers without weights, to say that they are built
 
     @property
     def layers(self) -> list[Layer]:

@@ -64,7 +64,8 @@ def _model(theirs: Any, version: str, custom: Mapping[str, Any] | None, mask_pro
         text = theirs.to_json()
     except (NotImplementedError, TypeError, ValueError) as error:
         raise UnsupportedLayerError(
-            f"{who} is a {type(theirs).__name__} that cannot describe itself ({error}): make it Sequential or Functional"
+            f"{who} is a {type(theirs).__name__} that cannot describe itself ({error}): "
+            "make it Sequential or Functional"
         ) from None
     if not theirs.built:
         raise FastLSTMError(f"{who} is not built; call it once, or build(input_shape)")
@@ -109,11 +110,13 @@ def _serialized(value: Any) -> Any:
 
 def _built_shape(theirs: Any) -> Any:
     """The input shape that a live layer was built for, as far as it tells."""
-    for ask in (lambda: theirs.get_build_config()["input_shape"], lambda: theirs.input_shape):
-        try:
-            shape = ask()
-        except (AttributeError, KeyError, TypeError, RuntimeError, ValueError):
-            continue
-        if shape is not None:
-            return shape
-    return None
+    try:
+        config = theirs.get_build_config()
+        if config and config.get("input_shape") is not None:
+            return config["input_shape"]
+    except AttributeError:  # Keras 2 before 2.12
+        pass
+    try:
+        return theirs.input_shape
+    except (AttributeError, RuntimeError):  # called on several shapes, or on none
+        return None

@@ -310,7 +310,8 @@ class Model(Layer):
         Returns
         -------
         ModelStream
-            ``step(x, out=None)``, ``run(block, out=None)``, ``state``, ``reset()``, ``copy()``.
+            ``step(x, out=None)``, ``run(block, out=None)``, ``state``, ``reset(rows=None)``, ``copy()``; inputs
+            and outputs are nests as the model's own are.
 
         Raises
         ------

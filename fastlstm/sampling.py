@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers import Embedding, Masking, TimeDistributed
-from fastlstm.layers.base import Array, Layer
+from fastlstm.layers.base import Array, Layer, Shape
 from fastlstm.program import Slot, Step, slots_in
 from fastlstm.structure import flatten, unflatten
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 SEED = 20260101
 #: For axes of any size, the first that all layers take: a convolution may need many steps.
 _SIZES = (6, 25, 101)
-_IDS = 10  # beyond which no id is made up for what may be an id
+_IDS = 10  # where nobody knows how many there are
+_MOST = 2**27  # numbers in one array: a file can ask for any size
 #: Layers that hand the values of their input on, whatever order they put them in.
 _MOVERS = (
     "Cast", "Concatenate", "Cropping1D", "Dropout", "ExpandDims", "Flatten", "GetItem", "Permute", "RepeatVector",
@@ -83,24 +85,26 @@ def _shapes(model: Model, rows: int) -> list[tuple[int, ...]]:
     program = model.program
     error: FastLSTMError | None = None
     for size in _SIZES:
-        shapes = [
-            tuple((rows if i == 0 else size) if n is None else n for i, n in enumerate(layer.batch_shape))
-            for layer in program.entries
-        ]
+        largest = max(math.prod(_sized(shape, rows, size)) for shape in program.shapes)
+        if largest > _MOST:
+            raise FastLSTMError(f"{model.who} has an array of {largest} numbers; at most {_MOST} are tried out")
+        shapes = [_sized(layer.batch_shape, rows, size) for layer in program.entries]
         try:
             program.output_shapes(shapes[0] if isinstance(program.inputs, Slot) else unflatten(program.inputs, shapes))
             return shapes
         except FastLSTMError as found:
             error = found
-    raise FastLSTMError(f"{model.who}: takes no inputs whose free sizes are {_SIZES}: {error}")
+    raise FastLSTMError(f"{model.who} takes no inputs whose free sizes are one of {_SIZES}: {error}")
+
+
+def _sized(shape: Shape, rows: int, size: int) -> tuple[int, ...]:
+    return tuple((size if axis else rows) if n is None else n for axis, n in enumerate(shape))
 
 
 def _array(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, use: Use) -> Array:
     kind = np.dtype(dtype).kind
-    if use.ids is not None or kind in "iu":
-        array = rng.integers(0, _IDS if use.ids is None else use.ids, shape)
-    elif kind == "b":
-        array = rng.integers(0, 2, shape)
+    if use.ids is not None or kind in "iub":
+        array: Array = rng.integers(0, 2 if kind == "b" else use.ids or _IDS, shape)
     else:
         array = rng.standard_normal(shape)
     if use.padding is not None and array.ndim > 1:
@@ -128,7 +132,7 @@ def _read(step: Step, found: dict[int, Use]) -> Iterator[tuple[Slot, Use]]:
     if isinstance(layer, Embedding):
         yield slots[0], Use(layer.input_dim, 0 if layer.mask_zero else None)
     elif hasattr(layer, "program"):
-        yield from zip(slots, uses(layer), strict=False)
+        yield from zip(slots, uses(cast("Model", layer)), strict=False)
     elif isinstance(layer, Masking):
         value = np.ravel(layer.mask_value)
         yield slots[0], _outputs(step, found).with_(Use(None, float(value[0]) if value.size == 1 else None))

@@ -1,4 +1,4 @@
-"""Models of older Kerases as Keras 3 would have to be told them: what it computes otherwise is put right, or refused."""
+"""Models of older Kerases in Keras 3's words: what it computes otherwise is put right, or refused by name."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def modern(model: Model) -> Model:
         Something that an older Keras computed otherwise, and that Keras 3 cannot be told; it is named.
     """
     calls = masked_calls(model)
-    old = [layer for _, layer in model.tree() if OLD in (_name(layer, "activation"), _name(layer, "recurrent_activation"))]
+    old = [layer for _, layer in model.tree() if OLD in _activations(layer)]
     if not calls and not old:
         return model
     _refuse_unscalable(model, old)
@@ -67,10 +67,11 @@ def modern(model: Model) -> Model:
     return new
 
 
-def _name(layer: Layer, argument: str) -> str | None:
-    """The name of one of a layer's activations."""
-    name: str | None = getattr(getattr(layer, argument, None), "name", None)
-    return name
+def _activations(layer: Layer) -> tuple[str | None, str | None]:
+    """The names of a layer's recurrent activation and activation, where it has such."""
+    both = (getattr(layer, argument, None) for argument in ("recurrent_activation", "activation"))
+    recurrent, activation = (getattr(found, "name", None) for found in both)
+    return recurrent, activation
 
 
 def _custom(model: Model) -> dict[str, Any]:
@@ -117,18 +118,18 @@ def _refuse_unscalable(model: Model, old: list[Layer]) -> None:
             why = "inside another layer" if id(layer) not in direct else None
         elif layer.class_name not in _GATES:
             why = f"of a {layer.class_name}"
-        elif _name(layer, "activation") == OLD and not _GATES[layer.class_name][2]:
+        elif _activations(layer)[1] == OLD and not _GATES[layer.class_name][2]:
             why = "as its activation, which the state passes through as well"
         if why is not None:
             raise UnsupportedLayerError(
-                f"{layer.who} has the hard_sigmoid of Keras before 3 {why}: Keras 3 has another, and no weights make up "
-                "for that here; write .npz instead"
+                f"{layer.who} has the hard_sigmoid of Keras before 3 {why}: Keras 3 has another, and no change of "
+                "weights makes up for it here; write .npz instead"
             )
 
 
 def _scaled(layer: Layer, name: str, array: Array) -> Array:
     """A layer's weights where its hard_sigmoid becomes Keras 3's."""
-    both = _name(layer, "recurrent_activation"), _name(layer, "activation")
+    both = _activations(layer)
     inner = name == "depthwise_kernel" and "pointwise_kernel" in layer._weights  # the factor belongs into one of two
     if OLD not in both or inner:
         return array

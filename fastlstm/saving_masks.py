@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -47,7 +47,7 @@ def masked_calls(model: Model) -> list[MaskedCall]:
             found = len(probe.calls)
             probe.run(inner, sample_inputs(inner, rows=2), None)
             if len(probe.calls) > found:
-                probe.refuse(probe.calls[-1].layer, "a mask beside an initial state, in a model inside another layer")
+                probe.refuse(probe.calls[-1].layer, "takes a mask beside an initial state, inside another layer and unasked")
     return probe.calls
 
 
@@ -76,8 +76,8 @@ class _Probe:
         self.seen: set[int] = set()
 
     @staticmethod
-    def refuse(layer: Layer, what: str) -> None:
-        raise UnsupportedLayerError(f"{layer.who}: {what}, is not what Keras 3 computes; write .npz instead")
+    def refuse(layer: Layer, what: str) -> NoReturn:
+        raise UnsupportedLayerError(f"{layer.who} {what}, which Keras 3.15 does not; write .npz instead")
 
     def run(self, model: Model, inputs: Any, masks: Any) -> None:
         """Run a model, and those in it with what they get here."""
@@ -93,12 +93,11 @@ class _Probe:
         numbers: dict[int, int] = {}
         for step in program.steps:
             number = numbers[id(step.layer)] = numbers.get(id(step.layer), -1) + 1
-            previous = map_structure(lambda leaf: seen[leaf.number] if isinstance(leaf, Slot) else None, step.args[0])
+            previous = _at_slots(seen, step.args[0])
             if any(mask is not None for mask in flatten(previous)):
                 self._look(model, step, number, previous, origins)
             if isinstance(step.layer, Model):
-                inner = map_structure(lambda leaf: values[leaf.number] if isinstance(leaf, Slot) else leaf, step.args[0])
-                self.run(step.layer, inner, previous)
+                self.run(step.layer, _at_slots(values, step.args[0]), previous)
             _Call(step).run(values, seen)
             for slot in slots_in(step.outputs):
                 if seen[slot.number] is not None:
@@ -109,14 +108,18 @@ class _Probe:
         layer, masks = step.layer, flatten(previous)
         several = sum(1 for part in (*step.args, *step.kwargs.values()) if slots_in(part)) > 1
         if _drops(layer):
-            self.refuse(layer, "a mask that ends at it, as from Keras 3.16 on")
+            self.refuse(layer, "drops its mask, as from Keras 3.16 on")
         if getattr(layer, "mask_merging", "any") == "all":
             same = all(mask is masks[0] for mask in masks)
             if not same or layer.class_name not in _MERGING_ALIKE:
-                self.refuse(layer, "masks that merge where all of them are set, as before Keras 3")
+                self.refuse(layer, "counts what all masks count, as before Keras 3")
         if several and _passes_beside(layer) and step.kwargs.get("mask") is None:
             origin = origins.get(id(masks[0]))
             if len(masks) > 1 or origin is None or not isinstance(origin.layer, Embedding) or origin.source is None:
-                self.refuse(layer, "a mask beside an initial state that does not come from an Embedding")
-            else:
-                self.calls.append(MaskedCall(model, layer, number, origin.layer, origin.source))
+                self.refuse(layer, "takes a mask that is not an Embedding's beside an initial state, unasked")
+            self.calls.append(MaskedCall(model, layer, number, origin.layer, origin.source))
+
+
+def _at_slots(values: list[Any], structure: Any) -> Any:
+    """What is at the slots of an argument; None at its plain leaves."""
+    return map_structure(lambda leaf: values[leaf.number] if isinstance(leaf, Slot) else None, structure)

@@ -185,7 +185,7 @@ class LastStep:
 
 
 class Inlet:
-    """A value as an input of a model inside the model takes it, with the mask that the call names for it, if any."""
+    """A value in another type, such as an input of a model inside the model has, or with a mask that a call names."""
 
     def __init__(self, source: int, target: int, dtype: str, mask: int | None) -> None:
         self.source, self.target, self.dtype, self.mask = source, target, dtype, mask

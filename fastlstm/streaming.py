@@ -102,7 +102,7 @@ class Unrolled:
             return self._operation(layer, step, facts)
         if any(not isinstance(leaf, Slot) and np.ndim(leaf) for leaf in flatten([step.args, step.kwargs])):
             raise refusal(layer, "gets an array for some number of steps")
-        if hasattr(layer, "stream"):
+        if hasattr(layer, "stream") or hasattr(layer, "as_layers"):
             return self._recurrent(layer, step, facts)
         if type(layer).__name__ in CONVOLUTIONS and reach(layer):
             return self._window(layer, step, facts)
@@ -154,17 +154,26 @@ class Unrolled:
         mask = options.pop("mask", None)
         if len(step.args) != 1 or options:
             raise refusal(layer, f"is called with more than a sequence ({', '.join(options) or 'initial_state'})")
-        source: Slot = step.args[0]
+        if mask is not None and not isinstance(mask, Slot):
+            raise refusal(layer, f"gets the mask {mask!r}")
+        slot: Slot = step.args[0]
         ((shape, dtype),) = facts
         masked = self._gets_mask(step)
-        sequences = layer.return_sequences
-        target = self._slot(shape, dtype, sequences, masked and sequences)
-        units: Any = shape[-1]
-        last = np.zeros((self.batch_size, units), dtype) if masked else None
-        stream = layer.stream(self.batch_size)
         named = None if mask is None else mask.number
-        self.parts.append(Recurrent(layer, source.number, target.number, named, stream, last))
-        return target
+        layers = layer.as_layers() if hasattr(layer, "as_layers") else [layer]  # of an RNN one for each cell
+        for one in layers:
+            source, sequences = slot.number, one.return_sequences
+            slot = self._slot(
+                (*self.shapes[source][: 1 + sequences], one.units), one.dtype, sequences, masked and sequences
+            )
+            last = np.zeros((self.batch_size, one.units), one.dtype) if masked else None
+            stream = one.stream(self.batch_size)
+            self.parts.append(Recurrent(one, source, slot.number, named, stream, last))
+            named = None  # from here on the mask comes with the sequence
+        if one.dtype != dtype:
+            source, slot = slot.number, self._slot(shape, dtype, sequences, masked and sequences)
+            self.parts.append(Inlet(source, slot.number, dtype, None))
+        return slot
 
     def _window(self, layer: Any, step: Step, facts: list[tuple[Shape, str]]) -> Slot:
         ((shape, dtype),) = facts

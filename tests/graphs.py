@@ -6,14 +6,16 @@ from fastlstm import LSTM, Input, Model, Sequential
 from fastlstm.layers import Activation, Dense, Dropout, Embedding, TimeDistributed
 from fastlstm.layers.activation import PReLU, ReLU, Softmax
 from fastlstm.layers.convolutional import Conv1D, DepthwiseConv1D, SeparableConv1D
-from fastlstm.layers.gru import GRU
+from fastlstm.layers.gru import GRU, GRUCell
+from fastlstm.layers.lstm_cell import LSTMCell
 from fastlstm.layers.masking import Masking
 from fastlstm.layers.merging import Add, Concatenate, Maximum, Multiply
 from fastlstm.layers.normalization import BatchNormalization, LayerNormalization, UnitNormalization
 from fastlstm.layers.ops import Operation
 from fastlstm.layers.preprocessing import Normalization, Rescaling
 from fastlstm.layers.reshaping import Flatten, RepeatVector, Reshape
-from fastlstm.layers.simple_rnn import SimpleRNN
+from fastlstm.layers.rnn import RNN
+from fastlstm.layers.simple_rnn import SimpleRNN, SimpleRNNCell
 from fastlstm.layers.tf_lambda import TFOperation
 from fastlstm.structure import flatten
 
@@ -97,6 +99,12 @@ def masked_branches():
     return Model(x, [LSTM(3)(Concatenate()([y, b])), LSTM(3)(Conv1D(3, 2, padding="causal")(y)), Dense(2)(y)])
 
 
+def cells():
+    x = Input((None, 3))
+    y = RNN([LSTMCell(4), GRUCell(3)], return_sequences=True, zero_output_for_mask=True)(Masking(0.0)(x))
+    return Model(x, [RNN([SimpleRNNCell(3), LSTMCell(2)])(y), RNN(GRUCell(3))(x), y])
+
+
 def masked_by_arguments():
     words, counted = Input((None,), dtype="int32"), Input((None,), dtype="int32")
     x = Embedding(9, 4)(words)
@@ -137,7 +145,7 @@ def recurrent_kinds():
 #: What gives the whole model's bits, and what sums otherwise for other numbers of rows.
 EXACT = (
     residual, convolutions, shared_twice, one_layer_twice, nested_words, masked_branches, masked_by_arguments, doubles,
-    stateful, recurrent_kinds,
+    stateful, recurrent_kinds, cells,
 )  # fmt: skip
 MODELS = (*EXACT, separate_steps, with_features, decoder, distributed, masked_numbers, operations)
 

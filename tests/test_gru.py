@@ -1,5 +1,7 @@
 """GRU and GRUCell equal live Keras on TensorFlow's CPU backend, option by option and drawn together."""
 
+import itertools
+
 import numpy as np
 import pytest
 from conftest import RUNNABLE
@@ -13,10 +15,13 @@ from keras_pairs import (
     pair,
     roundings_lost,
 )
+from recurrent import layer_of
 from test_keras import ACTIVATIONS, assert_same
 
 from fastlstm import FastLSTMError
+from fastlstm._core import ChainCore
 from fastlstm.layers.gru import GRU, GRUCell
+from fastlstm.layers.stack import goes_on, run_stack
 
 
 def drawn_options(rng):
@@ -98,7 +103,7 @@ def test_weights_have_kerass_shapes(keras, reset_after, bias):
 
 
 WRONG = [
-    ("units", 0), ("units", True), ("units", "8"), ("units", [4]), ("activation", 3), ("recurrent_activation", {}),
+    ("units", 0), ("units", True), ("units", "8"), ("units", [4]), ("activation", 3), ("recurrent_activation", "sofmax"),
     ("reset_after", "yes"), ("reset_after", None), ("use_bias", []), ("dropout", "a"), ("dropout", float("nan")),
     ("recurrent_dropout", None), ("return_sequences", {}), ("go_backwards", 2), ("stateful", "no"), ("unroll", [1]),
     ("zero_output_for_mask", 0.5), ("use_cudnn", "yes"), ("use_cudnn", [1]), ("kernel_initializer", 3),
@@ -125,3 +130,40 @@ def test_wrong_calls_are_refused(rng):
     with pytest.raises(FastLSTMError, match="mask"):
         layer(x, mask=np.ones((2, 4), bool))
     assert np.array_equal(layer.states, before)
+
+
+UNLIKE = [
+    ("lstm", "gru", "simple"), ("gru_before", "gru_before"), ("simple", "gru_before", "lstm", "gru"), ("gru", "gru"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kinds", UNLIKE, ids="-".join)
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_stack_of_any_cells_gives_the_bits_of_its_layers(isa, rng, kinds, masked):
+    widths = [6, 12, 5, 33, 20]
+    layers = [
+        layer_of(rng, kind, widths[n], widths[n + 1], isa=isa, return_sequences=True) for n, kind in enumerate(kinds)
+    ]
+    assert all(goes_on(below, above) for below, above in itertools.pairwise(layers))
+    x = rng.standard_normal((2, 40, 6)).astype(np.float32)
+    mask = rng.random((2, 40)) < 0.6 if masked else None
+    found, _ = run_stack(layers, x, mask)
+    for layer in layers:
+        x = layer(x, mask=mask)
+    assert np.array_equal(found, x)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kinds", UNLIKE, ids="-".join)
+def test_a_chain_of_streams_gives_the_bits_of_its_layers(isa, rng, kinds, dtype):
+    widths = [6, 12, 5, 33, 20]
+    layers = [
+        layer_of(rng, kind, widths[n], widths[n + 1], isa=isa, dtype=dtype, return_sequences=True)
+        for n, kind in enumerate(kinds)
+    ]
+    chain = ChainCore([layer.stream(2) for layer in layers], 2)
+    x = rng.standard_normal((2, 15, 6)).astype(dtype)
+    found = [chain.step(np.ascontiguousarray(x[:, t]), None) for t in range(15)]
+    for layer in layers:
+        x = layer(x)
+    assert np.array_equal(np.stack(found, axis=1), x)

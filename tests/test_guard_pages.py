@@ -349,7 +349,7 @@ def test_activations_keep_to_their_arrays(isa):
 
 
 def test_guards_catch_one_element_too_many(isa):
-    assert in_a_process(control, isa) == 42
+    assert in_a_process(control, isa) == 144
 
 
 if __name__ == "__main__":

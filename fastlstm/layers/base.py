@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -205,7 +205,13 @@ class Layer:
                 )
 
     def _initial_weight(self, name: str, shape: tuple[int, ...]) -> ArrayLike:
-        raise NotImplementedError
+        """What a weight is filled with that nothing was loaded for."""
+        return np.zeros(shape, self.dtype)
+
+    @property
+    def arrays(self) -> Mapping[str, Array]:
+        """The layer's own weights by name, read-only; those of layers inside it are theirs."""
+        return self._weights
 
     def store(self, weights: dict[str, Array]) -> None:
         """Take over this layer's own arrays. They become read-only: a packed copy of them is what runs."""

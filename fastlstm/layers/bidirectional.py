@@ -92,7 +92,8 @@ class Bidirectional(Layer):
             self.set_weights(given)
 
     def _input_shape_from(self, arrays: list[Array]) -> Shape | None:
-        return self.forward_layer._input_shape_from(arrays)
+        shape: Shape | None = self.forward_layer._input_shape_from(arrays)
+        return shape
 
     def compute_output_shape(self, input_shape: Shape) -> Any:
         """The merged output's shape (two with merge_mode None), followed by the states' with return_state."""
@@ -215,7 +216,8 @@ class Bidirectional(Layer):
 
     def _call_in_turn(self, sequences: Any, initial_state: Any, mask: Any) -> Any:
         """As :meth:`call`, for layers that are not one cell each."""
-        parts, states = [], []
+        parts: list[Any] = []
+        states: list[Any] = []
         for side, state in zip((self.forward_layer, self.backward_layer), self._halves(initial_state), strict=True):
             found = side.call(sequences, state, mask=mask)
             output, *own = found if self.return_state else (found,)

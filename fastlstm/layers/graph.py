@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastlstm.errors import FastLSTMError
-from fastlstm.structure import flatten, map_shapes
+from fastlstm.structure import flatten, map_shapes, map_structure
 
 if TYPE_CHECKING:
     from fastlstm.layers.base import Layer, Shape
+
+MOST_AXES = 64  # of a NumPy array
 
 
 class Tensor:
@@ -94,9 +96,16 @@ class Node:
     """
 
     def __init__(self, layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: Any) -> None:
-        self.layer, self.args, self.kwargs = layer, args, kwargs
+        self.layer = layer
+        self.args, self.kwargs = map_structure(lambda leaf: leaf, (args, kwargs))  # the caller's lists may change
         number, count = len(layer._nodes), iter(range(2**31))
-        self.outputs = map_shapes(lambda shape: Tensor(shape, layer.dtype, layer, number, next(count)), shapes)
+
+        def tensor(shape: Shape) -> Tensor:
+            if len(shape) > MOST_AXES:
+                raise FastLSTMError(f"{layer.who}: its output has {len(shape)} axes; expected at most {MOST_AXES}")
+            return Tensor(shape, layer.dtype, layer, number, next(count))
+
+        self.outputs = map_shapes(tensor, shapes)
         layer._nodes.append(self)
 
 

@@ -12,6 +12,8 @@ from fastlstm.layers.base import Shape
 from fastlstm.layers.inputs import broadcast
 from fastlstm.layers.op_shapes import Spec, along, axes_in, one_axis, product, shape_of
 
+MOST_PARTS = 4096  # that an array is taken apart into: a file can ask for any number
+
 
 def reshape(x: Any, *, newshape: Sequence[int | None]) -> Shape:
     """The new shape, its open size filled in where all others are known."""
@@ -97,7 +99,7 @@ def split(x: Any, *, indices_or_sections: Any, axis: int = 0) -> list[Shape]:
     size, at = shape[i], indices_or_sections
     sizes: Sequence[int | None]
     if isinstance(at, int):
-        if at <= 0 or at > 10**6 or (size is not None and size % at):
+        if at <= 0 or at > MOST_PARTS or (size is not None and size % at):
             raise FastLSTMError(f"indices_or_sections is {at}; expected a number that divides the size {size}")
         sizes = [None if size is None else size // at] * at
     elif size is None:
@@ -115,7 +117,7 @@ def unstack(x: Any, *, num: int | None = None, axis: int = 0) -> list[Shape]:
     shape = shape_of(x)
     i = one_axis(axis, len(shape))
     count = shape[i] if num is None else num
-    if count is None or count > 10**6 or shape[i] not in (None, count):
+    if count is None or count > MOST_PARTS or shape[i] not in (None, count):
         raise FastLSTMError(f"num is {num} and the axis has size {shape[i]}; expected one number of parts")
     return [(*shape[:i], *shape[i + 1 :])] * count
 

@@ -57,7 +57,8 @@ class StackedRNNCells(Layer):
             input_shape = (input_shape[0], cell.units)
 
     def _input_shape_from(self, arrays: list[Array]) -> Shape | None:
-        return self.cells[0]._input_shape_from(arrays)
+        first: RecurrentCell = self.cells[0]
+        return first._input_shape_from(arrays)
 
     @property
     def state_size(self) -> list[Any]:
@@ -253,12 +254,12 @@ class RNN(Layer):
         batch, steps = x.shape[:2]
         if mask is not None:
             mask = layers[0]._as_mask(mask, batch, steps).view(bool)
-        given = self._states_of_cells(initial_state)
         # above a reversed layer the steps come in its order
         masks = [mask] + [mask if mask is None or not self.go_backwards else mask[:, ::-1]] * (len(layers) - 1)
         run = self._run_together if len({(la.isa, la.dtype, la.threads) for la in layers}) == 1 else self._run_in_turn
         y, jobs = run(layers, x, self._states_of_cells(initial_state), masks)
         states = []
+        output: Any = None
         for layer, job in zip(layers, jobs, strict=True):
             output, *own = layer._finish(job)
             states.append(own)
@@ -306,5 +307,5 @@ class RNN(Layer):
 
 def _layer_of(cell: RecurrentCell) -> Recurrent:
     """A recurrent layer that takes the cell's step; its weights are the cell's own."""
-    options = {"isa": cell.isa, "reproducible": cell.reproducible, "threads": cell.threads}
+    options: dict[str, Any] = {"isa": cell.isa, "reproducible": cell.reproducible, "threads": cell.threads}
     return _LAYER_OF[type(cell)](**cell.get_config(), **options)

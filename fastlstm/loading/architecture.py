@@ -14,7 +14,7 @@ from fastlstm.model import Model
 from fastlstm.sequential import Sequential
 
 MAX_LAYERS = 1000
-MAX_CALLS = 10_000
+MAX_CALLS = 10_000  # each call of a model inside a model counts its own calls again
 MAX_UNITS = 65536
 MAX_RANK = 8
 MAX_NESTING = 16  # of models and wrappers in each other
@@ -27,6 +27,7 @@ _FLAGS = (
 _KINDS: dict[type, str] = {str: "a string", list: "a list", dict: "an object"}
 _SIZES = {"units": MAX_UNITS, "output_dim": MAX_UNITS, "input_dim": MAX_SIZE, "filters": MAX_UNITS}
 _INNER = ("layer", "backward_layer", "cell")  # arguments that are a layer, or a list of them
+_OURS = ("isa", "reproducible", "threads")  # arguments that no file has: they are the caller's to choose
 _MODELS: dict[str, type[Model]] = {"Sequential": Sequential, "Functional": Functional}
 
 
@@ -68,7 +69,7 @@ def described(root: Any, max_params: int, custom: Mapping[str, Any] | None = Non
         raise ModelFileError(f"the configuration cannot be used ({type(error).__name__}: {_short(error)})") from error
     if model._program is None:
         raise ModelFileError("the model has no input shape and so no weights; build it before saving")
-    if not any(layer.class_name != "InputLayer" for layer in model.layers):
+    if not model.program.steps:
         raise ModelFileError("the model has no layers besides its inputs")
     total = 0
     for _, layer in model.tree():
@@ -81,12 +82,15 @@ def described(root: Any, max_params: int, custom: Mapping[str, Any] | None = Non
 
 
 class _Counts:
-    """Walks a configuration for types and ranges of what sizes an allocation or a computation."""
+    """Walks a configuration for types and ranges of what sizes an allocation or a computation.
+
+    The methods return how many calls one of what they are given comes to.
+    """
 
     def __init__(self) -> None:
-        self.layers = self.calls = 0
+        self.layers = 0
 
-    def model(self, config: dict[str, Any], who: str, depth: int) -> None:
+    def model(self, config: dict[str, Any], who: str, depth: int) -> int:
         if depth > MAX_NESTING:
             raise ModelFileError(f"{who}: models are nested more than {MAX_NESTING} deep")
         _name(config, who)
@@ -95,40 +99,50 @@ class _Counts:
         if config.get("build_input_shape") is not None:
             _shape(config["build_input_shape"], f"{who}: build_input_shape")
         nodes = _entry(config, "layers", list, who)
-        self.layers += len(nodes)
-        if not nodes or self.layers > MAX_LAYERS:
-            raise ModelFileError(f"{who} has {len(nodes)} layers; expected 1 to {MAX_LAYERS} in all")
+        if not nodes:
+            raise ModelFileError(f"{who} has no layers; expected 1 to {MAX_LAYERS}")
+        total = 0
         for i, node in enumerate(nodes):
-            self.layer(node, f"layer {i}", depth)
+            once = self.layer(node, f"layer {i}", depth)
             calls = node.get("inbound_nodes", [])
-            self.calls += len(calls) if isinstance(calls, list) else MAX_CALLS + 1
-            if self.calls > MAX_CALLS or not all(map(_is_call, calls)):
+            if not isinstance(calls, list) or not all(map(_is_call, calls)):
                 raise ModelFileError(
                     f"{who}, layer {i}: inbound_nodes is {shown(calls)}; expected a list of calls with args and kwargs"
                 )
+            total += once * max(1, len(calls))
+            if total > MAX_CALLS:
+                raise ModelFileError(f"{who} has more than {MAX_CALLS} calls of layers, those of models inside counted")
+        return total
 
-    def layer(self, node: Any, who: str, depth: int) -> None:
+    def layer(self, node: Any, who: str, depth: int) -> int:
+        self.layers += 1
+        if self.layers > MAX_LAYERS:
+            raise ModelFileError(f"the model has more than {MAX_LAYERS} layers, those inside others counted")
         class_name = _entry(node, "class_name", str, who)
         config = _entry(node, "config", dict, who)
-        if class_name in _MODELS:
-            self.model(config, f"{who} {shown(config.get('name'))} ({class_name})", depth + 1)
-        elif class_name in LAYERS:
+        if class_name in _MODELS:  # of which every call looks at all shapes inside twice
+            return 2 * self.model(config, f"{who} {shown(config.get('name'))} ({class_name})", depth + 1)
+        calls = 1
+        if "name" in config or class_name in LAYERS:
             who = f"{who} {shown(_name(config, who))} ({class_name})"
+        if class_name in LAYERS:
             _check_config(config, who)
             for key in _INNER:
                 inner = config.get(key)
                 for part in inner if isinstance(inner, list) else [inner]:
-                    self.inner(part, f"{who}: {key}", depth)
+                    calls += self.inner(part, f"{who}: {key}", depth)
+        return calls
 
-    def inner(self, node: Any, who: str, depth: int) -> None:
+    def inner(self, node: Any, who: str, depth: int) -> int:
         """A layer inside a layer."""
+        calls = 0
         if isinstance(node, dict) and isinstance(node.get("config"), dict):
             if depth >= MAX_NESTING:
                 raise ModelFileError(f"{who}: layers are nested more than {MAX_NESTING} deep")
             cells = node["config"].get("cells")
             for part in [node, *(cells if isinstance(cells, list) else [])]:
-                self.layers += 1
-                self.layer(part, who, depth + 1)
+                calls += self.layer(part, who, depth + 1)
+        return calls
 
 
 def _is_call(call: Any) -> bool:
@@ -136,6 +150,8 @@ def _is_call(call: Any) -> bool:
 
 
 def _check_config(config: dict[str, Any], who: str) -> None:
+    if ours := sorted(set(config) & set(_OURS)):
+        raise ModelFileError(f"{who}: has arguments {ours}, which no file gives")
     for key in _FLAGS:
         if key in config and not isinstance(config[key], bool):
             if config[key] is not None or key not in ("sparse", "ragged"):
@@ -172,8 +188,11 @@ def _size(value: Any, limit: int, what: str) -> None:
 
 def _name(config: dict[str, Any], who: str) -> str:
     name: str = _entry(config, "name", str, who)
-    if not name or len(name) > 512 or not name.isprintable():
-        raise ModelFileError(f"{who}: its name is {shown(name)}; expected 1 to 512 printable characters")
+    parts = name.split("/")
+    if not parts[0] or {".", ".."} & set(parts) or len(name) > 512 or not name.isprintable():
+        raise ModelFileError(
+            f"{who}: its name is {shown(name)}; expected 1 to 512 printable characters that are no path out of a folder"
+        )
     return name
 
 

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from fastlstm.errors import ModelFileError
 from fastlstm.layers.base import Array, Layer
@@ -79,12 +79,12 @@ def contents_of(path: str | os.PathLike[str], max_file_size: int, files: ExitSta
     if status.st_size > max_file_size:
         raise ModelFileError(f"has {status.st_size} bytes; max_file_size is {max_file_size}")
     try:
-        with open(path, "rb") as file:
-            start = file.read(64)
-            if start.startswith(_HDF5):
-                return _hdf5(start + file.read())
-            if start.lstrip().startswith(b"{"):
-                return _json(start + file.read(jsonrules.MAX_BYTES))
+        file = files.enter_context(open(path, "rb"))
+        start = file.read(64)
+        if start.startswith(_HDF5):
+            return _hdf5(file)
+        if start.lstrip().startswith(b"{"):
+            return _json(start + file.read(jsonrules.MAX_BYTES))
     except OSError as error:
         raise ModelFileError(f"cannot be read: {error.strerror}") from None
     if start.startswith(b"PK\x03\x04"):
@@ -116,13 +116,13 @@ def _json(data: bytes) -> Contents:
     return Contents("an architecture as JSON", config, version)
 
 
-def _hdf5(data: bytes) -> Contents:
+def _hdf5(file: BinaryIO) -> Contents:
     """A whole model or weights alone, of any Keras."""
     from fastlstm.loading.hdf5 import File  # here: few callers read HDF5
     from fastlstm.loading.legacy_h5 import WEIGHTS
     from fastlstm.loading.weights import legacy_weights, modern_weights
 
-    root = File(data).root
+    root = File(file).root
     version = _version(root, WEIGHTS)
     text = root.string("model_config")
     if WEIGHTS in root or root.strings("layer_names") is not None:

@@ -10,14 +10,16 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+
 from fastlstm.errors import ModelFileError
 from fastlstm.layers.base import Array
 from fastlstm.loading.hdf5_attributes import GlobalHeap, attribute_name, strings_of
 from fastlstm.loading.hdf5_headers import Skeleton
 from fastlstm.loading.jsonrules import shown
+from fastlstm.loading.source import Source
 
 MAX_LAYERS = 1000
 MAX_PARTS = 64  # that a list of strings too long for one attribute is split into
@@ -55,11 +57,12 @@ _INTEGERS = {
 
 
 class File:
-    """An HDF5 file in memory.
+    """An HDF5 file, open or in memory.
 
     Parameters
     ----------
-    data : bytes
+    data : bytes or binary file
+        A file must stay open as long as arrays are read.
     n_layers : int
         The headers may be as large as a model of so many layers needs.
 
@@ -74,10 +77,11 @@ class File:
         what no Keras writes where it is asked for. The message names the object by its path.
     """
 
-    def __init__(self, data: bytes, n_layers: int = MAX_LAYERS) -> None:
-        self.data = data
-        self.heap = GlobalHeap(data)
-        self.skeleton = Skeleton(data, n_layers)
+    def __init__(self, data: bytes | BinaryIO, n_layers: int = MAX_LAYERS) -> None:
+        self.source = Source(data)
+        self.heap = GlobalHeap(self.source)
+        self.skeleton = Skeleton(self.source, n_layers)
+        self._unread = self.source.size
         with _damage("the superblock"):
             address = self.skeleton.root()
         self.root = Group(self, address, "")
@@ -94,6 +98,14 @@ class File:
                     raise ModelFileError(f"HDF5: {path} shares a header message, which Keras does not write")
                 found.setdefault(message.type, []).append(message.data)
         return found
+
+    def numbers(self, address: int, count: int, dtype: np.dtype[Any], who: str) -> Array:
+        """The numbers at an address; all that are read come to no more bytes than the file has."""
+        self._unread -= count * dtype.itemsize
+        if self._unread < 0:
+            raise ModelFileError(f"HDF5: {who} lies where other numbers do, which Keras does not write")
+        with _damage(who):
+            return self.source.array(address, count, dtype)
 
 
 class Group:
@@ -115,6 +127,7 @@ class Group:
         with _damage(self.path):
             self._tree, self._heap = struct.unpack_from("<2Q", tables[0])
         self._attributes = found.get(_ATTRIBUTE, [])
+        self._named: dict[bytes, bytes] | None = None
         self._links: dict[str, int] | None = None
 
     @property
@@ -156,10 +169,12 @@ class Group:
 
     def _strings(self, name: str) -> list[str] | None:
         with _damage(f"{self.path}: attribute {name}"):
-            for message in self._attributes:
-                if attribute_name(message) == name.encode():
-                    return strings_of(message, self._file.heap, f"{self.path}: attribute {name}")
-        return None
+            if self._named is None:
+                self._named = {attribute_name(message): message for message in self._attributes}
+                if len(self._named) < len(self._attributes):
+                    raise ModelFileError(f"HDF5: {self.path} has two attributes of one name")
+            message = self._named.get(name.encode())
+            return None if message is None else strings_of(message, self._file.heap, f"{self.path}: attribute {name}")
 
     def _members(self) -> dict[str, int]:
         if self._links is None:
@@ -195,11 +210,11 @@ class Dataset:
         if stored is None:
             raise ModelFileError(f"HDF5: {who} is not of type float16, float32, float64 or an integer of 32 or 64 bits")
         count = prod(shape)
-        if size != count * stored.itemsize or address + size > len(self._file.data):
+        if size != count * stored.itemsize or address + size > self._file.source.size:
             raise ModelFileError(f"HDF5: {who} is cut short: its {count} numbers are not all in the file")
-        numbers = np.frombuffer(self._file.data, stored, count, address).reshape(shape)
+        numbers = self._file.numbers(address, count, stored, who).reshape(shape)
         with np.errstate(over="ignore"):  # beyond float32 is inf, as in Keras
-            return np.array(numbers, dtype=dtype, order="C")
+            return numbers.astype(dtype, order="C", copy=False)
 
     def _described(self, who: str) -> tuple[tuple[int, ...], np.dtype[Any] | None, int, int]:
         """Shape, type if it is a float's, address and number of bytes."""

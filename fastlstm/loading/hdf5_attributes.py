@@ -7,6 +7,7 @@ from math import prod
 
 from fastlstm.errors import ModelFileError
 from fastlstm.loading.jsonrules import MAX_BYTES, shown
+from fastlstm.loading.source import Source
 
 _V1, _V3 = struct.Struct("<BxHHH"), struct.Struct("<BBHHHx")  # versions of the attribute message
 _COLLECTION = struct.Struct("<4sB3xQ")
@@ -14,16 +15,18 @@ _OBJECT = struct.Struct("<H6xQ")
 _POINTER = struct.Struct("<IQI")
 _FLOAT, _STRING, _VARIABLE = 1, 3, 9  # classes of datatypes
 _NULL = 2  # a dataspace of no elements
+_OVERHEAD = 128  # what an object takes in memory, beside its bytes
 
 
 class GlobalHeap:
     """Where a file keeps strings of no fixed length: collections of numbered objects.
 
-    What is read from it in all is bounded: one configuration of the largest size, and names.
+    The text in a file's attributes, there or elsewhere, is bounded in all: one configuration of the largest
+    size, and names.
     """
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
+    def __init__(self, source: Source) -> None:
+        self._source = source
         self._left = 4 * MAX_BYTES
         self._collections: dict[int, dict[int, tuple[int, int]]] = {}
 
@@ -36,29 +39,31 @@ class GlobalHeap:
         start, stored = self._collections[address].get(number, (0, 0))
         if size > stored:
             raise ModelFileError(f"HDF5: {who}: its text is not in the file")
-        self._spend(size, who)
-        return self._data[start : start + size]
+        self.spend(size, who)
+        return self._source.read(start, size)
 
     def _objects(self, address: int, who: str) -> dict[int, tuple[int, int]]:
         """Place and size of every object in a collection."""
-        signature, version, size = _COLLECTION.unpack_from(self._data, address)
-        end = address + size
-        if signature != b"GCOL" or version != 1 or end > len(self._data):
+        signature, version, size = _COLLECTION.unpack(self._source.read(address, _COLLECTION.size))
+        if signature != b"GCOL" or version != 1:
             raise ModelFileError(f"HDF5: {who}: its text is not in the file")
-        self._spend(size, who)
-        found, at = {}, address + _COLLECTION.size
-        while at + _OBJECT.size <= end:
-            number, length = _OBJECT.unpack_from(self._data, at)
+        self.spend(size, who)
+        data = self._source.read(address, size)
+        found, at = {}, _COLLECTION.size
+        while at + _OBJECT.size <= size:
+            number, length = _OBJECT.unpack_from(data, at)
             at += _OBJECT.size
             if number == 0:  # what is free, at the end
                 break
-            if length > end - at:
+            if length > size - at:
                 raise ModelFileError(f"HDF5: {who}: its text is not in the file")
-            found[number] = at, length
+            self.spend(_OVERHEAD, who)
+            found[number] = address + at, length
             at += -(-length // 8) * 8
         return found
 
-    def _spend(self, size: int, who: str) -> None:
+    def spend(self, size: int, who: str) -> None:
+        """Count so many bytes more; raise ModelFileError when they are too many."""
         self._left -= size
         if self._left < 0:
             raise ModelFileError(f"HDF5: {who}: the file has more text than any model's")
@@ -107,6 +112,7 @@ def strings_of(message: bytes, heap: GlobalHeap, who: str) -> list[str]:
     width = _POINTER.size if variable else width
     if width < 1 or count * width > len(data):
         raise ModelFileError(f"HDF5: {who} is cut short")
+    heap.spend(count * (width + _OVERHEAD), who)
     items = [data[i * width : (i + 1) * width] for i in range(count)]
     texts = [_pointed(item, heap, who) if variable else _unpadded(item, padding) for item in items]
     try:

@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 
 from fastlstm.errors import ModelFileError
 from fastlstm.loading.jsonrules import shown
+from fastlstm.loading.source import Source
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_MESSAGES = 4096  # in the header of one object
 MAX_MEMBERS = 4096  # of a group
+MAX_NAME = 4096  # bytes in the name of a member
 MAX_DEPTH = 16  # of a group's B-tree
 
 _SUPERBLOCK = struct.Struct("<8s4B4B2HI4Q2Q2I16s")
@@ -44,24 +46,26 @@ class Skeleton:
 
     Parameters
     ----------
-    data : bytes
+    source : Source
         The file.
     n_layers : int
         The headers may be as large as a model of so many layers needs.
     """
 
-    def __init__(self, data: bytes, n_layers: int) -> None:
-        self._data = data
-        self._left = 2**22 + 2**15 * n_layers
+    def __init__(self, source: Source, n_layers: int) -> None:
+        self._source = source
+        self._left = 2**22 + 2**13 * n_layers
 
     def root(self) -> int:
         """The address of the root group's header."""
         fields = self._unpack(_SUPERBLOCK, 0)
-        versions, sizes, base, address = fields[1:4], fields[6:8], fields[12], fields[17]
+        versions, sizes, base, end, address = fields[1:4], fields[6:8], fields[12], fields[14], fields[17]
         if fields[0] != SIGNATURE:
             raise ModelFileError("HDF5: it does not begin as an HDF5 file does")
         if versions != (0, 0, 0) or sizes != (8, 8) or base != 0:  # the address that others count from
             raise ModelFileError("HDF5: its version of the format is not the one that Keras writes")
+        if end > self._source.size:
+            raise ModelFileError(f"HDF5: the file is cut short: it has {self._source.size} bytes of {end}")
         return int(address)
 
     def messages(self, address: int, path: str) -> list[Message]:
@@ -99,9 +103,9 @@ class Skeleton:
                 raise ModelFileError(f"HDF5: {path} has no symbols where it says")
             for i in range(count):
                 name_at, address, kind, _, _ = self._unpack(_SYMBOL, table + _TABLE.size + i * _SYMBOL.size)
-                end = heap.find(b"\0", name_at)
+                end = heap.find(b"\0", name_at, name_at + MAX_NAME)
                 if not 0 <= name_at <= end:
-                    raise ModelFileError(f"HDF5: {path} has a member without a name")
+                    raise ModelFileError(f"HDF5: {path} has a member without a name, or with one that is too long")
                 name = heap[name_at:end].decode()
                 if kind == _SOFT:
                     raise ModelFileError(f"HDF5: {path} has the soft link {shown(name)}, which Keras does not write")
@@ -127,9 +131,7 @@ class Skeleton:
         return form.unpack(self._bytes(at, form.size))
 
     def _bytes(self, at: int, size: int) -> bytes:
-        if at < 0 or at + size > len(self._data):
-            raise ModelFileError("HDF5: the file is cut short, or refers to what is not in it")
-        self._left -= size + 16
+        self._left -= size + 64
         if self._left < 0:
             raise ModelFileError("HDF5: its headers are larger than any model's, or run in a circle")
-        return self._data[at : at + size]
+        return self._source.read(at, size)
