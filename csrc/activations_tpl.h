@@ -3,7 +3,11 @@
  * maxima), NaN stays NaN, infinities saturate. Coefficients: bench/fit_activations.py. */
 
 #if defined(__GNUC__)
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__)
 #define ALWAYS_INLINE inline __attribute__((always_inline))
+#else
+#define ALWAYS_INLINE inline /* a build to find faults with compiles each function once */
+#endif
 #define UNROLL _Pragma("GCC unroll 16")
 #define ROLLED _Pragma("GCC unroll 1")
 #else

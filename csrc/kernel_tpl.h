@@ -143,29 +143,31 @@ static ALWAYS_INLINE void tile(const int G, const int R, const int V, const flst
 typedef void run_tile(size_t rows, size_t vectors, const flstm_weights *w, const flstm_sweep *s, const step *at,
                       size_t vector, size_t first_row);
 
-#define TILE(G, R, V)                                                                 \
-    case (R) * 8 + (V):                                                               \
-        if ((V) <= tile_vectors[(G) - 1][R] || ((R) == 1 && (V) <= tile_vectors[(G) - 1][0])) \
-            tile(G, R, V, w, s, at, vector, first_row);                               \
-        return;
-#define TILES(G, R) TILE(G, R, 1) TILE(G, R, 2) TILE(G, R, 3) TILE(G, R, 4)
-#if V_REGS == 32
-#define ROWS(G) TILES(G, 1) TILES(G, 2) TILES(G, 3) TILES(G, 4) TILES(G, 5) TILES(G, 6)
-#else
-#define ROWS(G) TILES(G, 1) TILES(G, 2) TILES(G, 3)
-#endif
-#define RUN_TILE(G)                                                                                            \
-    static void run_tile_##G(size_t rows, size_t vectors, const flstm_weights *w, const flstm_sweep *s,        \
-                             const step *at, size_t vector, size_t first_row)                                  \
-    {                                                                                                          \
-        switch (rows * 8 + vectors) {                                                                          \
-            ROWS(G)                                                                                            \
-        }                                                                                                      \
+#define TILE(G, R, V) case (R) * 8 + (V): tile(G, R, V, w, s, at, vector, first_row); return;
+#define UP_TO_2(G, R) TILE(G, R, 1) TILE(G, R, 2)
+#define UP_TO_3(G, R) UP_TO_2(G, R) TILE(G, R, 3)
+#define UP_TO_4(G, R) UP_TO_3(G, R) TILE(G, R, 4)
+#define RUN_TILE(G, TILES)                                                                              \
+    static void run_tile_##G(size_t rows, size_t vectors, const flstm_weights *w, const flstm_sweep *s, \
+                             const step *at, size_t vector, size_t first_row)                           \
+    {                                                                                                   \
+        switch (rows * 8 + vectors) {                                                                   \
+            TILES                                                                                       \
+        }                                                                                               \
     }
-RUN_TILE(1)
-RUN_TILE(2)
-RUN_TILE(3)
-RUN_TILE(4)
+/* as tile_vectors says */
+#if V_REGS == 32
+#define FEW(G) UP_TO_3(G, 1) UP_TO_2(G, 2) UP_TO_2(G, 3) TILE(G, 4, 1) TILE(G, 5, 1) TILE(G, 6, 1)
+RUN_TILE(1, UP_TO_4(1, 1) UP_TO_4(1, 2) UP_TO_4(1, 3) UP_TO_2(1, 4) UP_TO_2(1, 5) UP_TO_2(1, 6))
+RUN_TILE(2, FEW(2))
+RUN_TILE(3, FEW(3))
+RUN_TILE(4, FEW(4))
+#else
+RUN_TILE(1, UP_TO_4(1, 1) UP_TO_4(1, 2) UP_TO_2(1, 3))
+RUN_TILE(2, UP_TO_3(2, 1) UP_TO_2(2, 2) TILE(2, 3, 1))
+RUN_TILE(3, UP_TO_3(3, 1) UP_TO_2(3, 2) TILE(3, 3, 1))
+RUN_TILE(4, UP_TO_3(4, 1) TILE(4, 2, 1) TILE(4, 3, 1))
+#endif
 
 /* `whole` cut into nearly even parts of at most `most`. */
 typedef struct parts {

@@ -85,7 +85,7 @@ def read_npz(path: str) -> Arrays:
     """The arrays in a ``.npz`` file."""
     _checked(path)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {str(name): arrays[name] for name in arrays.files}
     except OSError as error:
         raise FastLSTMError(f"{path!r}: cannot be read: {error.strerror or error}") from None
@@ -104,8 +104,8 @@ def read_csv(path: str) -> Array:
             header = not _are_numbers(file.readline())
             if not header:
                 file.seek(0)
-            lines = (line for line in file if line.strip())
-            table: Array = np.loadtxt(lines, delimiter=",", ndmin=2, comments=None)
+            lines = [line for line in file if line.strip()]
+        table = np.loadtxt(lines, delimiter=",", ndmin=2, comments=None) if lines else np.empty((0, 0))
     except OSError as error:
         raise FastLSTMError(f"{path!r}: cannot be read: {error.strerror or error}") from None
     except ValueError as error:  # NumPy's, and of text that is not UTF-8

@@ -10,6 +10,38 @@ from numpy.typing import ArrayLike
 from fastlstm.errors import FastLSTMError
 
 
+def numbers_in(nest: Any) -> np.ndarray | None:
+    """The array that a number, or a nest of lists of numbers, is; None for anything else.
+
+    Text beside numbers is looked for first: NumPy would make each number as long as the longest text.
+    """
+    try:
+        array = np.asarray(nest) if _are_numbers(nest) else None
+    except ValueError:  # a ragged nest
+        return None
+    return array if array is not None and array.dtype.kind in "biuf" else None
+
+
+def _are_numbers(nest: Any) -> bool:
+    if isinstance(nest, list | tuple):
+        return all(map(_are_numbers, nest))
+    return isinstance(nest, int | float | np.ndarray | np.generic) or hasattr(nest, "__array__")
+
+
+def plain_dtype(name: Any) -> np.dtype[Any] | None:
+    """NumPy's bool, integer or float type of a name; None for anything else.
+
+    Only plain words are asked for: of others NumPy evaluates what looks like a shape in them.
+    """
+    if not (isinstance(name, str) and name.isalnum()) and not isinstance(name, type | np.dtype):
+        return None
+    try:
+        found: np.dtype[Any] = np.dtype(name)
+    except (TypeError, ValueError):
+        return None
+    return found if found.kind in "biuf" else None
+
+
 def as_float(x: ArrayLike, dtype: Any, who: str) -> np.ndarray:
     """x as an aligned, native array of ``dtype``: itself where it is one, else a converted copy.
 

@@ -154,7 +154,7 @@ def _tensor(entry: dict[str, Any]) -> str:
 def _rows(model: Model) -> list[console.Row]:
     """The lines of the summary, with the weights that the layers are to have."""
     rows = []
-    for layer, row in zip(model.layers, model._rows(), strict=True):
+    for layer, row in zip(model.layers, model._rows(False, 0), strict=True):
         weights = [part for _, inner in layer.tree() for part in _counted(model, inner, layer)]
         rows.append(row._replace(params=sum(count for count, _, _ in weights), weights=weights))
     return rows
@@ -176,6 +176,7 @@ def _counted(model: Model, layer: Layer, outer: Layer | None = None) -> list[tup
 def verify(arguments: argparse.Namespace) -> int:
     """Compare a model with a live Keras, or with stored vectors."""
     from fastlstm import verifying
+    from fastlstm.sampling import TOLERANCE
 
     model = fastlstm.load_model(arguments.model, weights=arguments.weights)
     if arguments.vectors is not None:
@@ -186,7 +187,7 @@ def verify(arguments: argparse.Namespace) -> int:
     print(f"{arguments.model}: written by Keras {_writer(model)}, compared with {reference.source}")
     width = max(6, *(len(row.name) for row in rows))
     shapes = max(5, *(len(str(row.shape)) for row in rows))
-    print(f"{'output':<{width}}  {'shape':<{shapes}}  max abs error  relative  within {verifying.TOLERANCE:g}")
+    print(f"{'output':<{width}}  {'shape':<{shapes}}  max abs error  relative  within {TOLERANCE:g}")
     for row in rows:
         error, relative, good = f"{row.error:.1e}", f"{row.relative:.1e}", "yes" if row.passes else "NO"
         print(f"{row.name:<{width}}  {row.shape!s:<{shapes}}  {error:>13}  {relative:>8}  {good}")
@@ -198,7 +199,7 @@ def convert(arguments: argparse.Namespace) -> int:
     import numpy as np
 
     from fastlstm import verifying
-    from fastlstm.sampling import sample_inputs
+    from fastlstm.sampling import TOLERANCE, sample_inputs
 
     path = arguments.output
     _refuse_replacing(path, arguments.model, arguments.weights)
@@ -216,7 +217,7 @@ def convert(arguments: argparse.Namespace) -> int:
         if not worst.passes:
             raise FastLSTMError(
                 f"{path!r}: not written, since it would read back as another model: {worst.name} differs "
-                f"by {worst.error:.1e}, allowed: {verifying.TOLERANCE:g}"
+                f"by {worst.error:.1e}, allowed: {TOLERANCE:g}"
             )
     print(f"{path}: {model.count_params():,} parameters; reads back with an error of {worst.relative:.1e}")
     return 0

@@ -23,12 +23,15 @@ class Row(NamedTuple):
     params: int | None
     weights: list[tuple[int, int, bool]]  # of each array its scalars, bytes of one, whether training changes it
     connected: str | None = None  # what it reads, where the model is no plain sequence
+    trainable: str | None = None  # whether training would change it, where that is asked for
 
-    def cells(self) -> tuple[str, ...]:
+    def cells(self, connected: bool) -> tuple[str, ...]:
         """The texts of its columns."""
         shape = "?" if self.shape is None else str(self.shape)
-        cells = self.label, shape, "0 (unbuilt)" if self.params is None else f"{self.params:,}"
-        return cells if self.connected is None else (*cells, self.connected)
+        cells = [self.label, shape, "0 (unbuilt)" if self.params is None else f"{self.params:,}"]
+        if connected:
+            cells.append("-" if self.connected is None else self.connected)
+        return (*cells, *([] if self.trainable is None else [self.trainable]))
 
 
 def summary(name: str, rows: Sequence[Row], line_length: int | None) -> str:
@@ -39,9 +42,10 @@ def summary(name: str, rows: Sequence[Row], line_length: int | None) -> str:
     line_length : int, optional
         Width of the table; by default 88 (108 with connections), or the terminal's less 4 where that is narrower.
     """
-    connected = any(row.connected is not None for row in rows)
-    length = line_length or min(108 if connected else 88, shutil.get_terminal_size().columns - 4)
-    text = f'Model: "{name}"\n' + _table([row.cells() for row in rows], length, connected)
+    connected, shown = (any(getattr(row, key) is not None for row in rows) for key in ("connected", "trainable"))
+    length = (108 if connected else 88) + 12 * shown
+    length = line_length or min(length, shutil.get_terminal_size().columns - 4)
+    text = f'Model: "{name}"\n' + _table([row.cells(connected) for row in rows], length, connected, shown)
     weights = [w for row in rows for w in row.weights]
     for kind, trainable in (("Total", (True, False)), ("Trainable", (True,)), ("Non-trainable", (False,))):
         counted = [(size, itemsize) for size, itemsize, trains in weights if trains in trainable]
@@ -50,11 +54,13 @@ def summary(name: str, rows: Sequence[Row], line_length: int | None) -> str:
     return text
 
 
-def _table(rows: Sequence[Sequence[str]], length: int, connected: bool) -> str:
-    parts = (0, 0.3, 0.56, 0.74, 1.0) if connected else (0, 0.45, 0.80, 1.0)
+def _table(rows: Sequence[Sequence[str]], length: int, connected: bool, trainable: bool) -> str:
+    parts: tuple[float, ...] = (0, 0.3, 0.56, 0.74, 1.0) if connected else (0, 0.45, 0.80, 1.0)
+    if trainable:
+        parts = (*(0.9 * part for part in parts), 1.0)
     edges = [int(part * length) for part in parts]
-    # Frame and margins: three off each column, and one more off the second.
-    widths = [b - a - 3 - (i == 1) for i, (a, b) in enumerate(itertools.pairwise(edges))]
+    # Frame and margins: three off each column, and one more off the last but one.
+    widths = [b - a - 3 - (i == len(edges) - 3) for i, (a, b) in enumerate(itertools.pairwise(edges))]
     if min(widths) < 4:
         raise FastLSTMError(f"summary: line_length is {length}; expected {60 if connected else 40} or more")
 
@@ -65,11 +71,13 @@ def _table(rows: Sequence[Sequence[str]], length: int, connected: bool) -> str:
         columns = [_wrapped(cell, width) for cell, width in zip(cells, widths, strict=True)]
         lines = []
         for texts in itertools.zip_longest(*columns, fillvalue=""):
-            aligned = [t.rjust(w) if i == 2 else t.ljust(w) for i, (t, w) in enumerate(zip(texts, widths, strict=True))]
+            aligned = [align(text, width) for align, text, width in zip(alignments, texts, widths, strict=True)]
             lines.append(f"{bar} " + f" {bar} ".join(aligned) + f" {bar}")
         return lines
 
-    header = ("Layer (type)", "Output Shape", "Param #", "Connected to")[: len(widths)]
+    alignments = [str.ljust, str.ljust, str.rjust] + [str.ljust] * connected + [str.center] * trainable
+    header = ["Layer (type)", "Output Shape", "Param #"]
+    header += ["Connected to"] * connected + ["Trainable"] * trainable
     lines = [rule("┏", "━", "┳", "┓"), *row(header, "┃")]
     between = [rule("┡", "━", "╇", "┩")]
     for cells in rows:
@@ -80,10 +88,10 @@ def _table(rows: Sequence[Sequence[str]], length: int, connected: bool) -> str:
 
 def _wrapped(text: str, width: int) -> list[str]:
     """``text`` in lines of whole words; a word that is too long is cut short."""
-    lines = [""]
+    lines = [text[: len(text) - len(text.lstrip())]]
     for word in text.split():
-        longer = f"{lines[-1]} {word}".lstrip()
-        if len(longer) <= width or not lines[-1]:
+        longer = f"{lines[-1]} {word}" if lines[-1].strip() else lines[-1] + word
+        if len(longer) <= width or not lines[-1].strip():
             lines[-1] = longer
         else:
             lines.append(word)

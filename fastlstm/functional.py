@@ -122,20 +122,23 @@ class Functional(Model):
 
         def end(nest: Any) -> Any:
             if isinstance(nest, list | tuple) and len(nest) == 3 and isinstance(nest[0], str):
-                offset = isinstance(layers.get(nest[0]), Functional)
-                return _tensor(layers, [nest[0], nest[1] - offset, nest[2]], who)
+                label, node, index = nest
+                offset = isinstance(layers.get(label), Functional) and type(node) is int
+                return _tensor(layers, [label, node - offset, index], who)
             if isinstance(nest, dict):
                 return {key: end(part) for key, part in nest.items()}
-            return [end(part) for part in nest]
+            if isinstance(nest, list | tuple):
+                return [end(part) for part in nest]
+            raise FastLSTMError(f"{who}: an input or output is {nest!r}; expected [layer, call, output]")
 
-        inputs, outputs = end(config["input_layers"]), end(config["output_layers"])
+        inputs, outputs = end(config.get("input_layers")), end(config.get("output_layers"))
         model = cls(inputs, outputs, name=name, trainable=config.get("trainable", True))
         if fill:
             model.fill()
         return model
 
-    def _rows(self) -> Any:
-        rows = super()._rows()
+    def _rows(self, expand_nested: bool, depth: int) -> Any:
+        rows = super()._rows(expand_nested, depth)
         if self._is_sequential():
             return [row._replace(connected=None) for row in rows]
         return rows
@@ -218,7 +221,8 @@ def histories_in(call: Any, who: str) -> Iterator[tuple[str, int, int]]:
             yield from histories_in(part, who)
     elif isinstance(call, dict):
         if call.get("class_name") == "__keras_tensor__":
-            yield _checked(call.get("config", {}).get("keras_history"), who)
+            config = call.get("config")
+            yield _checked(config.get("keras_history") if isinstance(config, dict) else config, who)
         else:
             for part in call.values():
                 yield from histories_in(part, who)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from fastlstm.arrays import numbers_in
 from fastlstm.errors import FastLSTMError
 
 if TYPE_CHECKING:
@@ -214,11 +215,9 @@ def _as_array(values: Any, shape: Shape, dtype: DTypeLike, who: str) -> Array:
 
 def _read_value(value: Any) -> Any:
     """Constant's value, with arrays, which have a form of their own in Keras's files, made NumPy's."""
-    try:
-        array = np.asarray(value["config"]["value"] if isinstance(value, dict) else value)
-    except (KeyError, TypeError, ValueError):
-        return value
-    return array if array.ndim and array.dtype.kind in "biuf" else value
+    config = value.get("config") if isinstance(value, dict) else None
+    array = numbers_in(config.get("value") if isinstance(config, dict) else value)
+    return array if array is not None and array.ndim else value
 
 
 def get(identifier: Any, who: str) -> Callable[..., Array]:

@@ -15,6 +15,7 @@ from fastlstm.layers.serialization import LAYERS, custom_layers, layer_from_conf
 from fastlstm.model import Model
 
 _HOMES = ("keras", "tf_keras")
+_SEVERAL = ("query_shape", "value_shape", "key_shape")  # what MultiHeadAttention is built for
 
 
 def from_keras(
@@ -57,27 +58,33 @@ def _home(cls: type) -> str | None:
 
 def _model(theirs: Any, version: str, custom: Mapping[str, Any] | None, mask_propagation: str) -> Model:
     from fastlstm.loading import built_from_config
-    from fastlstm.loading.weights import arranged
 
     who = f"from_keras: model {theirs.name!r}"
-    try:
-        text = theirs.to_json()
-    except (NotImplementedError, TypeError, ValueError) as error:
+    if not {c.__name__ for c in type(theirs).__mro__ if _home(c)} & {"Sequential", "Functional"}:
         raise UnsupportedLayerError(
-            f"{who} is a {type(theirs).__name__} that cannot describe itself ({error}): "
-            "make it Sequential or Functional"
-        ) from None
+            f"{who} is a {type(theirs).__name__}, whose code cannot be taken over: make it Sequential or Functional"
+        )
+    text = theirs.to_json()
     if not theirs.built:
         raise FastLSTMError(f"{who} is not built; call it once, or build(input_shape)")
     model = built_from_config(json.loads(text), version, custom, mask_propagation)
+    _take(model, theirs, version)
+    model.fill()
+    return model
+
+
+def _take(model: Model, theirs: Any, version: str) -> None:
+    """Copy the weights of all layers; those of models inside too, whose order depends on the Keras."""
+    from fastlstm.loading.weights import arranged
+
     by_name = {layer.name: layer for layer in theirs.layers}
     for layer in model.layers:
-        if any(inner._expected for _, inner in layer.tree()):
+        if isinstance(layer, Model):
+            _take(layer, by_name[layer.name], version)
+        elif any(inner._expected for _, inner in layer.tree()):
             arrays = [np.asarray(w) for w in by_name[layer.name].get_weights()]
             for inner, own in arranged(layer, arrays, version):
                 inner.store(own)
-    model.fill()
-    return model
 
 
 def _layer(theirs: Any, version: str, custom: Mapping[str, Any] | None) -> Layer:
@@ -111,9 +118,11 @@ def _serialized(value: Any) -> Any:
 def _built_shape(theirs: Any) -> Any:
     """The input shape that a live layer was built for, as far as it tells."""
     try:
-        config = theirs.get_build_config()
-        if config and config.get("input_shape") is not None:
-            return config["input_shape"]
+        config = theirs.get_build_config() or {}
+        config = config.get("shapes_dict", config)
+        shapes = [config[key] for key in ("input_shape", *_SEVERAL) if config.get(key) is not None]
+        if shapes:
+            return shapes if "query_shape" in config else shapes[0]
     except AttributeError:  # Keras 2 before 2.12
         pass
     try:

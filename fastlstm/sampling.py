@@ -1,4 +1,4 @@
-"""Inputs made up for a model, of the shapes, types and values that it takes: what a model is tried out on."""
+"""Trying models out: inputs made up of the shapes, types and values that a model takes, and outputs compared."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from fastlstm.structure import flatten, unflatten
 if TYPE_CHECKING:
     from fastlstm.model import Model
 
+#: Largest difference from a reference value v that passes, in units of max(1, |v|).
+TOLERANCE = 1e-5
 SEED = 20260101
 #: For axes of any size, the first that all layers take: a convolution may need many steps.
 _SIZES = (6, 25, 101)
@@ -75,8 +77,8 @@ def sample_inputs(model: Model, rows: int = 5, seed: int = SEED) -> Any:
     program = model.program
     shapes = _shapes(model, rows)
     arrays = [
-        _array(rng, shape, layer.dtype, use)
-        for shape, layer, use in zip(shapes, program.entries, uses(model), strict=True)
+        _array(rng, shape, layer.dtype, use, place)
+        for place, (shape, layer, use) in enumerate(zip(shapes, program.entries, uses(model), strict=True))
     ]
     return arrays[0] if isinstance(program.inputs, Slot) else unflatten(program.inputs, arrays)
 
@@ -101,7 +103,7 @@ def _sized(shape: Shape, rows: int, size: int) -> tuple[int, ...]:
     return tuple((size if axis else rows) if n is None else n for axis, n in enumerate(shape))
 
 
-def _array(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, use: Use) -> Array:
+def _array(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, use: Use, place: int) -> Array:
     kind = np.dtype(dtype).kind
     if use.ids is not None or kind in "iub":
         array: Array = rng.integers(0, 2 if kind == "b" else use.ids or _IDS, shape)
@@ -110,7 +112,7 @@ def _array(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, use: Us
     if use.padding is not None and array.ndim > 1:
         steps = shape[1]
         for row in range(1, len(array)):
-            array[row, steps - row % steps :] = use.padding
+            array[row, steps - (row + place) % steps :] = use.padding  # in each input other steps
     return array.astype(dtype)
 
 
@@ -152,3 +154,17 @@ def _name(layer: Layer) -> str:
     """The layer's class, or the operation that it is."""
     function = getattr(layer, "function", None)
     return function if isinstance(function, str) else layer.class_name
+
+
+def errors(found: list[Array], expected: list[Array]) -> list[tuple[float, float]]:
+    """For each pair of arrays the greatest difference, and in units of max(1, |expected|)."""
+    pairs = []
+    for a, b in zip(found, expected, strict=True):
+        a, b = a.astype(np.float64), b.astype(np.float64)
+        with np.errstate(invalid="ignore", over="ignore"):
+            difference = np.abs(a - b)
+            relative = difference / np.maximum(1, np.abs(b))
+        same = (a == b) | (np.isnan(a) & np.isnan(b))  # infinities as well
+        worst = [np.where(same, 0, np.nan_to_num(d, nan=np.inf)).max(initial=0) for d in (difference, relative)]
+        pairs.append((float(worst[0]), float(worst[1])))
+    return pairs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -13,8 +14,10 @@ from fastlstm.layers.base import Array, Layer
 from fastlstm.layers.custom import FunctionLayer
 from fastlstm.layers.serialization import custom_layers, layer_from_config, layer_to_config
 from fastlstm.model import Model
+from fastlstm.sampling import TOLERANCE, errors, sample_inputs
 from fastlstm.saving import as_json
-from fastlstm.saving_masks import MaskedCall, masked_calls
+from fastlstm.saving_masks import MaskedCall, differs, masked_calls
+from fastlstm.structure import flatten
 
 Node = dict[str, Any]
 
@@ -46,23 +49,42 @@ def modern(model: Model) -> Model:
     UnsupportedLayerError
         Something that an older Keras computed otherwise, and that Keras 3 cannot be told; it is named.
     """
-    calls = masked_calls(model)
-    old = [layer for _, layer in model.tree() if OLD in _activations(layer)]
-    if not calls and not old:
+    layers = [layer for _, layer in model.tree()]
+    old = [layer for layer in layers if OLD in _activations(layer)]
+    if not old and not any(map(differs, layers)):
         return model
+    if any(getattr(layer, "stateful", False) for layer in layers):  # whose states are not to change
+        model = copy.deepcopy(model)
     _refuse_unscalable(model, old)
+    new = _rebuilt(model, masked_calls(model))
+    model.reset_states()
+    inputs = sample_inputs(model)
+    outputs = [[np.asarray(y) for y in flatten(m(inputs))] for m in (new, model)]
+    if any(relative > TOLERANCE for _, relative in errors(*outputs)):  # in a way that nothing here foresees
+        raise UnsupportedLayerError(f"{model.who} would give other numbers in Keras 3.15; write .npz instead")
+    return new
+
+
+def _rebuilt(model: Model, calls: list[MaskedCall]) -> Model:
+    """A model made anew, as of Keras 3, with all that these calls and the activations ask for."""
     node = json.loads(as_json(layer_to_config(model)))
     for inner, its_node in _models(model, node):
         nodes = its_node["config"]["layers"]
         _add_masks(inner, nodes, [call for call in calls if call.model is inner])
+        calls = [call for call in calls if call.model is not inner]
         its_node["config"]["layers"] = _with_rescalings(nodes)
+    for call in calls:
+        raise UnsupportedLayerError(
+            f"{call.layer.who} takes a mask beside an initial state unasked, in a model inside another layer, "
+            "which Keras 3.15 cannot be told; write .npz instead"
+        )
     _rename(node)
     with custom_layers(_custom(model)):
         new = layer_from_config(node)
     assert isinstance(new, Model)
-    for layer, copy in _pairs(model, new):
+    for layer, like in _pairs(model, new):
         if layer._expected:
-            copy.store({name: _scaled(layer, name, array) for name, array in layer._weights.items()})
+            like.store({name: _scaled(layer, name, array) for name, array in layer._weights.items()})
     new.fill()
     return new
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from fastlstm.errors import UnsupportedLayerError
-from fastlstm.layers import Embedding
+from fastlstm.layers import Bidirectional, Embedding, TimeDistributed
 from fastlstm.layers.base import Layer
 from fastlstm.layers.custom import FunctionLayer
 from fastlstm.model import Model
@@ -38,23 +38,20 @@ def masked_calls(model: Model) -> list[MaskedCall]:
         A mask flows in a way that Keras 3 cannot be told.
     """
     layers = [layer for _, layer in model.tree()]
-    if not any(_differs(layer) for layer in layers):
+    if not any(map(differs, layers)):
         return []
     probe = _Probe()
     probe.run(model, sample_inputs(model, rows=2), None)
     for inner in layers:
         if isinstance(inner, Model) and id(inner) not in probe.seen:  # inside a layer that is no model
-            found = len(probe.calls)
             probe.run(inner, sample_inputs(inner, rows=2), None)
-            if len(probe.calls) > found:
-                probe.refuse(probe.calls[-1].layer, "takes a mask beside an initial state, inside another layer and unasked")
     return probe.calls
 
 
-def _differs(layer: Layer) -> bool:
+def differs(layer: Layer) -> bool:
     """Whether masks may have another effect on the layer than in Keras 3.15."""
     merging = getattr(layer, "mask_merging", "any") == "all"
-    return merging or _passes_beside(layer) or _drops(layer)
+    return merging or _passes_beside(layer) or _drops(layer) or _holds(layer)
 
 
 def _passes_beside(layer: Layer) -> bool:
@@ -64,8 +61,15 @@ def _passes_beside(layer: Layer) -> bool:
 
 
 def _drops(layer: Layer) -> bool:
-    """Whether a mask ends at the layer, as from Keras 3.16 on."""
+    """Whether a mask ends at the layer, where in Keras 3.15 it does not."""
     return "supports_masking" in vars(layer) and type(layer).supports_masking and not layer.supports_masking
+
+
+def _holds(layer: Layer) -> bool:
+    """Whether the layer's output holds at masked steps, where in Keras 3 it is zero."""
+    if not isinstance(layer, Bidirectional) or not layer.return_sequences:
+        return False
+    return not all(getattr(side, "zero_output_for_mask", True) for side in layer.sublayers().values())
 
 
 class _Probe:
@@ -74,10 +78,6 @@ class _Probe:
     def __init__(self) -> None:
         self.calls: list[MaskedCall] = []
         self.seen: set[int] = set()
-
-    @staticmethod
-    def refuse(layer: Layer, what: str) -> NoReturn:
-        raise UnsupportedLayerError(f"{layer.who} {what}, which Keras 3.15 does not; write .npz instead")
 
     def run(self, model: Model, inputs: Any, masks: Any) -> None:
         """Run a model, and those in it with what they get here."""
@@ -93,33 +93,58 @@ class _Probe:
         numbers: dict[int, int] = {}
         for step in program.steps:
             number = numbers[id(step.layer)] = numbers.get(id(step.layer), -1) + 1
-            previous = _at_slots(seen, step.args[0])
-            if any(mask is not None for mask in flatten(previous)):
-                self._look(model, step, number, previous, origins)
-            if isinstance(step.layer, Model):
-                self.run(step.layer, _at_slots(values, step.args[0]), previous)
+            layer, value, mask = step.layer, _at_slots(values, step.args[0]), _at_slots(seen, step.args[0])
+            while isinstance(layer, TimeDistributed):
+                self._look(layer, mask)
+                layer, value, mask = layer.layer, _of_steps(value), None if np.ndim(mask) < 3 else _of_steps(mask)
+            self._look(layer, mask)
+            several = sum(1 for part in (*step.args, *step.kwargs.values()) if slots_in(part)) > 1
+            if several and any(m is not None for m in flatten(mask)) and step.kwargs.get("mask") is None:
+                self._add(model, step, number, mask, origins)
+            if isinstance(layer, Model):
+                self.run(layer, value, mask)
             _Call(step).run(values, seen)
             for slot in slots_in(step.outputs):
-                if seen[slot.number] is not None:
-                    origins.setdefault(id(seen[slot.number]), step)
+                made = seen[slot.number]
+                if hasattr(layer, "mask_merging") and np.array_equal(made, flatten(mask)[0]):
+                    made = seen[slot.number] = flatten(mask)[0]  # of one mask again and again, that mask itself
+                if made is not None:
+                    origins.setdefault(id(made), step)
 
-    def _look(self, model: Model, step: Step, number: int, previous: Any, origins: dict[int, Step]) -> None:
-        """At a call whose first argument has masks."""
-        layer, masks = step.layer, flatten(previous)
-        several = sum(1 for part in (*step.args, *step.kwargs.values()) if slots_in(part)) > 1
+    @staticmethod
+    def _look(layer: Layer, mask: Any) -> None:
+        """At a layer and the masks of its first argument."""
+        masks = flatten(mask)
+        if all(m is None for m in masks):
+            return
         if _drops(layer):
-            self.refuse(layer, "drops its mask, as from Keras 3.16 on")
-        if getattr(layer, "mask_merging", "any") == "all":
-            same = all(mask is masks[0] for mask in masks)
+            _refuse(layer, "drops its mask")
+        if _holds(layer):
+            _refuse(layer, "holds its output at masked steps")
+        if getattr(layer, "mask_merging", "any") == "all" and layer.class_name != "Dot":  # of which none goes on
+            same = all(m is masks[0] for m in masks)
             if not same or layer.class_name not in _MERGING_ALIKE:
-                self.refuse(layer, "counts what all masks count, as before Keras 3")
-        if several and _passes_beside(layer) and step.kwargs.get("mask") is None:
-            origin = origins.get(id(masks[0]))
-            if len(masks) > 1 or origin is None or not isinstance(origin.layer, Embedding) or origin.source is None:
-                self.refuse(layer, "takes a mask that is not an Embedding's beside an initial state, unasked")
-            self.calls.append(MaskedCall(model, layer, number, origin.layer, origin.source))
+                _refuse(layer, "counts the steps that all masks count")
+
+    def _add(self, model: Model, step: Step, number: int, mask: Any, origins: dict[int, Step]) -> None:
+        """A call whose mask comes beside other tensors."""
+        if not _passes_beside(step.layer):
+            return
+        origin = origins.get(id(mask))
+        if origin is None or not isinstance(origin.layer, Embedding) or origin.source is None:
+            _refuse(step.layer, "takes a mask beside an initial state unasked, and not right from an Embedding")
+        self.calls.append(MaskedCall(model, step.layer, number, origin.layer, origin.source))
+
+
+def _refuse(layer: Layer, what: str) -> NoReturn:
+    raise UnsupportedLayerError(f"{layer.who} {what}, which in Keras 3.15 it would not; write .npz instead")
 
 
 def _at_slots(values: list[Any], structure: Any) -> Any:
     """What is at the slots of an argument; None at its plain leaves."""
     return map_structure(lambda leaf: values[leaf.number] if isinstance(leaf, Slot) else None, structure)
+
+
+def _of_steps(x: Any) -> Any:
+    """The steps of all samples as so many samples."""
+    return x.reshape(-1, *x.shape[2:])

@@ -118,7 +118,7 @@ class Sequential(Model):
             if not isinstance(tensor, Tensor):
                 raise FastLSTMError(f"{who}: only the last layer may have several outputs")
             tensor = layer.connect((tensor,), {})
-        self._layers, self._fitting = layers, None
+        self._layers, self._fitting, self._known = layers, None, None
         self._program = Program(source, tensor, who)
         self._input_shape = first.batch_shape
 

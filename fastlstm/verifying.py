@@ -22,11 +22,8 @@ from fastlstm.loading.contents import contents_of
 from fastlstm.loading.legacy import writer_of
 from fastlstm.model import Model
 from fastlstm.program import Slot, slots_in
-from fastlstm.sampling import sample_inputs
+from fastlstm.sampling import TOLERANCE, errors, sample_inputs
 from fastlstm.structure import flatten, unflatten
-
-#: Largest difference from a reference value v that passes, in units of max(1, |v|).
-TOLERANCE = 1e-5
 
 
 class Reference(NamedTuple):
@@ -73,19 +70,8 @@ def compare(model: Model, inputs: list[Array], expected: list[Array]) -> list[Ro
     shapes = [array.shape for array in found], [array.shape for array in expected]
     if shapes[0] != shapes[1]:
         raise FastLSTMError(f"{model.who}: outputs have the shapes {shapes[0]}; the reference's are {shapes[1]}")
-    return [
-        Row(name, a.shape, *_errors(a, b)) for name, a, b in zip(output_names(model), found, expected, strict=True)
-    ]
-
-
-def _errors(found: Array, expected: Array) -> tuple[float, float]:
-    a, b = found.astype(np.float64), expected.astype(np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):
-        difference = np.abs(a - b)
-        relative = difference / np.maximum(1, np.abs(b))
-    same = (a == b) | (np.isnan(a) & np.isnan(b))  # infinities as well
-    greatest = [np.where(same, 0, np.nan_to_num(d, nan=np.inf)).max(initial=0) for d in (difference, relative)]
-    return float(greatest[0]), float(greatest[1])
+    rows = zip(output_names(model), shapes[0], errors(found, expected), strict=True)
+    return [Row(name, shape, *pair) for name, shape, pair in rows]
 
 
 def output_names(model: Model) -> list[str]:
@@ -158,9 +144,9 @@ def _package(path: str, model: Model, modern: bool) -> str:
             continue
         if (major >= 3) is modern:
             return package
-    wanted = "keras>=3" if modern else "tf_keras"
+    wanted, version = "keras>=3" if modern else "tf_keras", str(model.written_by)[:40]
     raise FastLSTMError(
-        f"{path!r}: was written by Keras {str(model.written_by)[:40]!r}, and there is none of this generation to compare with: "
+        f"{path!r}: was written by Keras {version!r}, and there is none of its generation to compare with: "
         f'pip install "{wanted}" tensorflow, or give --vectors'
     )
 
@@ -189,8 +175,8 @@ def _run(job: dict[str, Any], who: str) -> None:
     program = Path(__file__).with_name("keras_process.py")
     # -P: the modules beside the program must not be taken for others of the same name
     command = [sys.executable, "-P", "-B", str(program), json.dumps(job)]
-    ended = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True, errors="replace", check=False)
+    ended = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, check=False)
     if ended.returncode:
-        lines = [line.strip() for line in ended.stderr.splitlines() if line.strip()]
+        lines = [line.strip() for line in ended.stderr.decode(errors="replace").splitlines() if line.strip()]
         why = next((line for line in reversed(lines) if "Error" in line), lines[-1] if lines else "no reason given")
         raise FastLSTMError(f"{who} cannot run it, so there is nothing to compare with: {why[:300]}")

@@ -15,10 +15,10 @@ from fastlstm.layers.serialization import LAYERS
 WORDS = 12  # of every vocabulary
 Sizes = tuple[int, ...]  # of one sample, as the data will have them
 
-ACTIVATIONS = ("relu", "elu", "selu", "gelu", "softplus", "softsign", "swish", "mish", "hard_sigmoid", "sigmoid", "tanh")
+ACTIVATIONS = ("relu", "elu", "selu", "gelu", "softplus", "softsign", "swish", "mish", "hard_sigmoid", "sigmoid")
 BOUNDED = ("tanh", "tanh", "tanh", "softsign", "sigmoid", "hard_sigmoid", "relu", "elu", "softmax", "gelu", "linear")
 ODD_NAMES = ("a.b-1", "layers", "vars", "cell", "UPPER", "0", "x" * 70, "lstm_cell", "1.2", "weights", "forward_lstm")
-SPACED = ("a b", "größe", "kernel:0", "名", "(x)", "a,b", "'", "model_weights ")  # not in tf_keras
+SPACED = ("a b", "kernel:0", "(x)", "a,b", "'", "model_weights ", "a\\b", "%s")  # not in tf_keras
 NESTED = ("block/lstm", "a/b/c")  # only there
 
 
@@ -49,7 +49,7 @@ class Drawer:
 
     def __init__(self, kit: Kit, seed: int) -> None:
         self.kit, self.rng = kit, np.random.default_rng(seed)
-        self.doubles = float(self.choose(0, 0, 0, 0, 0, 0, 0, 0, 0.3, 1))  # share of layers in float64
+        self.double = self.chance(0.1)  # the whole model in float64
         self.unsized = self.chance(0.2)  # sequences of any length
         self.named = self.chance(0.3)
         self.batch: int | None = None
@@ -78,7 +78,7 @@ class Drawer:
             options["trainable"] = False
         if self.named and self.names and self.chance(0.4):
             options["name"] = str(self.names.pop())
-        if self.chance(self.doubles):
+        if self.double:
             options["dtype"] = "float64"
         return getattr(self.kit.layers, name)(*args, **options)
 
@@ -208,8 +208,10 @@ class Drawer:
         dilation = 2 if strides == 1 and kernel < 3 and steps > 3 and self.chance(0.2) else 1
         options: dict[str, Any] = {"activation": self.choose(None, "relu", "tanh"), "use_bias": self.chance(0.8)}
         kind = self.choose(*self.known("Conv1D", "Conv1D", "Conv1D", "SeparableConv1D", "DepthwiseConv1D"))
+        if kind != "Conv1D":
+            padding = self.choose("same", "valid")
         if kind == "DepthwiseConv1D":
-            padding, filters = self.choose("same", "valid"), 2 * width
+            filters = 2 * width
             layer = self.make(kind, kernel, strides=strides, padding=padding, depth_multiplier=2, **options)
             dilation = 1
         else:
@@ -233,11 +235,9 @@ class Drawer:
         elif self.chance(0.5):
             (inner,), (_, width) = self.plain((*sizes[1:],))[0], sizes
         else:
-            layers, (width,) = self.chain(sizes[1:], 0)
-            for _ in range(2):
-                more, (width,) = self.choose(self.dense, self.plain)((width,))
-                layers += more
-            inner = self.kit.Sequential(layers)
+            first, inside = self.dense(sizes[1:])
+            then, (width,) = self.choose(self.dense, self.plain)(inside)
+            inner = self.kit.Sequential([*first, *then])
         return [self.make("TimeDistributed", inner)], (sizes[0], width)
 
     def reshape(self, sizes: Sizes) -> tuple[list[Any], Sizes]:
@@ -282,6 +282,8 @@ class Drawer:
 
     def input(self, kind: str, sizes: Sizes, name: str | None = None) -> Any:
         shape = (None, *sizes[1:]) if self.unsized and self.batch is None else sizes
+        if kind == "float32" and self.double:
+            kind = "float64"
         if self.batch is not None:
             return self.kit.Input(batch_shape=(self.batch, *shape), dtype=kind, name=name)
         return self.kit.Input(shape=shape, dtype=kind, name=name)

@@ -247,7 +247,7 @@ class Grapher:
         units = d.size(1, 4)
         both = d.bidirectional(units, False, d.choose("concat", "sum"), return_state=True)
         inner = type(both.forward_layer).__name__
-        output, *states = both(source)
+        _, *states = both(source)
         if d.chance(0.5):
             kept = {"units": units, "return_sequences": True}
             layer = d.make("Bidirectional", d.make(inner, **kept), merge_mode="concat")
@@ -315,7 +315,6 @@ def stateful(kit: Kit, seed: int, batch: int) -> tuple[Any, Given]:
         reader = d.recurrent(d.size(1, 5), True, stateful=True)
     else:
         reader = d.bidirectional(d.size(1, 5), True, "sum", stateful=True)
-    layers, inner = d.chain((sizes[0], 1), 0)
     layers = [reader, d.make("Dense", 3, activation="tanh"), d.recurrent(2, d.chance(0.5), stateful=d.chance(0.5))]
     if d.chance(0.5):
         return kit.Sequential([start, *layers]), [("float32", sizes)]

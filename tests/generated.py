@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from drawing import WORDS, Kit
+from drawing import WORDS, Drawer, Kit
 from drawing_graphs import Given, Grapher, stateful
-from drawing_graphs import Drawer as _Drawer
 
 import fastlstm
 
@@ -94,7 +93,7 @@ def drawn(kit: Kit, seed: int) -> tuple[Any, Given]:
     if seed % 8 == 7:
         return stateful(kit, seed, ROWS)
     if seed % 4 == 2:
-        return _Drawer(kit, seed).sequential()
+        return Drawer(kit, seed).sequential()
     return Grapher(kit, seed).draw()
 
 
@@ -149,7 +148,7 @@ def case(kit: Kit, seed: int) -> Case | None:
     flat = [np.asarray(part) for part in leaves(outputs)]
     if not all(np.isfinite(part).all() and np.abs(part).max(initial=0) < LARGE for part in flat):
         return None
-    return Case(model, inputs, outputs, all(part.dtype == np.float64 for part in flat))
+    return Case(model, inputs, outputs, Drawer(kit, seed).double)
 
 
 def leaves(nest: Any) -> list[Any]:

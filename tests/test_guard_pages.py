@@ -308,6 +308,8 @@ def control(library, isa):
         outputs = ("y", "last", "h", "c")[: 4 if kind == "lstm" else 3]
         case = Case(3, 4, 5, 19, "float32", mask=how == "run", outputs=outputs, kind=kind)
         data = fill(case, np.random.default_rng(1))
+        if case.mask:
+            data["mask"][0, 0] = data["mask"][-1, -1] = 1  # the steps at the edges are run
         for name in [*data, *case.outputs[how == "stream" :], "memory"]:
             if how == "stream" and name == "last":
                 continue

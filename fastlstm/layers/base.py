@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastlstm.arrays import plain_dtype
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.graph import Node, tensors_in
 from fastlstm.structure import is_shape, map_structure
@@ -43,12 +44,9 @@ def resolve_dtype(dtype: Any, who: str) -> str:
     if dtype is None:
         return "float32"
     name = getattr(dtype, "name", dtype)  # a Keras DTypePolicy or a NumPy dtype
-    if not isinstance(name, str):
-        try:
-            name = np.dtype(name).name
-        except TypeError:
-            pass
-    if name not in ("float32", "float64"):
+    if isinstance(name, type):
+        name = getattr(plain_dtype(name), "name", name)
+    if not isinstance(name, str) or name not in ("float32", "float64"):
         raise FastLSTMError(
             f"{who}: dtype is {name!r}; fastlstm computes in 'float32' or 'float64': choose one of these"
         )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastlstm import _core, activations, initializers
-from fastlstm.arrays import as_float
+from fastlstm.arrays import as_float, plain_dtype
 from fastlstm.config import choose_isa
 from fastlstm.errors import FastLSTMError, UnsupportedLayerError
 from fastlstm.layers.base import Array, Layer, Shape
@@ -124,11 +124,8 @@ class InputLayer(Layer):
 def _input_dtype(dtype: Any, who: str) -> str:
     if dtype is None:
         return "float32"
-    try:
-        found = np.dtype(dtype)
-    except (TypeError, ValueError):
-        found = np.dtype(object)
-    if found.kind not in "biuf":
+    found = plain_dtype(dtype)
+    if found is None:
         raise FastLSTMError(f"{who}: dtype is {dtype!r}; expected a NumPy bool, integer or float type")
     return str(found.name)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fastlstm.errors import FastLSTMError
-from fastlstm.layers.base import Layer
+from fastlstm.layers.base import Array, Layer, Shape
 from fastlstm.structure import map_shapes, map_structure
+
+MOST_TRIED = 2**22  # numbers in one input: a file can ask for any size
 
 
 class FunctionLayer(Layer):
@@ -35,9 +38,13 @@ class FunctionLayer(Layer):
         )
 
     def _tried(self, input_shape: Any, size: int) -> Any:
-        zeros = map_shapes(
-            lambda shape: np.zeros([size if n is None else n for n in shape], self.dtype), input_shape
-        )
+        def zeros_of(shape: Shape) -> Array:
+            sizes = [size if n is None else n for n in shape]
+            if math.prod(sizes) > MOST_TRIED:
+                raise FastLSTMError(f"{self.who}: its input of shape {shape} is too large to try its function on")
+            return np.zeros(sizes, self.dtype)
+
+        zeros = map_shapes(zeros_of, input_shape)
         try:
             return map_structure(np.asarray, self.function(zeros))
         except Exception as error:

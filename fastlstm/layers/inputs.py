@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastlstm.arrays import as_float
+from fastlstm.arrays import as_float, numbers_in, plain_dtype
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.base import Array, Shape
 
@@ -29,12 +29,12 @@ def saved_value(value: Any) -> Any:
     config = value.get("config") if value.get("class_name") in ("__numpy__", "__tensor__") else value
     if not isinstance(config, dict) or "value" not in config:
         return value
-    try:
-        array = np.asarray(config["value"])
-        kind = np.dtype(config.get("dtype") or array.dtype)
-        return array.astype(kind) if kind.kind in "biuf" and array.dtype.kind in "biuf" else value
-    except _NUMPY_ERRORS:
+    array = numbers_in(config["value"])
+    kind = array.dtype if array is not None and not config.get("dtype") else plain_dtype(config.get("dtype"))
+    if array is None or kind is None:
         return value
+    with np.errstate(all="ignore"):
+        return array.astype(kind)
 
 
 def _is_real(value: Any) -> bool:

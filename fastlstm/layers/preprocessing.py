@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlstm.arrays import as_float
+from fastlstm.arrays import as_float, numbers_in
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.arguments import axes_of, check_rank, resolve_axes
 from fastlstm.layers.base import Array, Layer, Shape
@@ -17,11 +17,8 @@ from fastlstm.layers.inputs import saved_value
 def _constant(value: Any, what: str) -> Array:
     """Numbers given to a constructor, as TensorFlow takes them: Python's floats in float32, arrays as they are."""
     value = saved_value(value)
-    try:
-        array = np.asarray(value)
-    except ValueError:  # a ragged nest of lists
-        array = np.asarray(None)
-    if array.dtype.kind not in "iuf":
+    array = numbers_in(value)
+    if array is None or array.dtype.kind == "b":
         raise FastLSTMError(f"{what} is {value!r}; expected a number or an array of numbers")
     if array.dtype.kind == "f" and not isinstance(value, np.ndarray | np.generic):
         with np.errstate(over="ignore"):

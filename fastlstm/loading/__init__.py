@@ -144,6 +144,8 @@ def _as_before_keras_3(model: Model, tf: bool) -> None:
         layer.mask_comes_alone = False
         if hasattr(layer, "mask_merging"):
             layer.mask_merging = "all"
+        if layer.class_name in ("Identity", "Normalization", "Rescaling"):  # where a mask ended
+            layer.supports_masking = layer.passes_through = False
         if isinstance(layer, Bidirectional) and not tf:  # standalone Keras held outputs; TensorFlow's zeroed them
             for side in (layer.forward_layer, layer.backward_layer):
                 side.zero_output_for_mask = False
@@ -165,7 +167,7 @@ def _take(model: Model, found: Contents) -> None:
     given = {id(layer): (layer, arrays) for layer, arrays in found.weights(model)}
     without = [layer.who for _, layer in model.tree() if layer._expected and id(layer) not in given]
     if without:
-        raise ModelFileError(f"holds no weights for {', '.join(without)}")
+        raise ModelFileError(f"holds no weights for {', '.join(without[:3])}")
     for layer, arrays in given.values():
         layer.store(arrays)
     model.fill()  # layers without weights of their own are then built
@@ -178,6 +180,13 @@ def _named(path: object) -> Iterator[None]:
     try:
         yield
     except FastLSTMError as error:
-        raise type(error)(f"{shown}: {error}") from error.__cause__
+        raise type(error)(f"{shown}: {_readable(error)}") from error.__cause__
     except Exception as error:
-        raise ModelFileError(f"{shown}: cannot be read ({type(error).__name__}: {error})") from error
+        raise ModelFileError(f"{shown}: cannot be read ({type(error).__name__}: {_readable(error)})") from error
+
+
+def _readable(error: Exception) -> str:
+    """A message that may repeat something out of the file, cut to a readable length."""
+    text = str(error)
+    text = text if len(text) <= 1000 else f"{text[:900]} ... {text[-90:]}"
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -61,12 +61,12 @@ def described(root: Any, max_params: int, custom: Mapping[str, Any] | None = Non
     try:
         with custom_layers(custom):
             model = _MODELS[class_name].from_config(config, fill=False)
-    except UnsupportedLayerError as error:
-        raise UnsupportedLayerError(_short(error)) from None
+    except UnsupportedLayerError:
+        raise
     except FastLSTMError as error:
-        raise ModelFileError(_short(error)) from None
+        raise ModelFileError(str(error)) from None
     except Exception as error:  # a value of a type that no constructor foresees
-        raise ModelFileError(f"the configuration cannot be used ({type(error).__name__}: {_short(error)})") from error
+        raise ModelFileError(f"the configuration cannot be used ({type(error).__name__}: {error})") from error
     if model._program is None:
         raise ModelFileError("the model has no input shape and so no weights; build it before saving")
     if not model.program.steps:
@@ -203,8 +203,3 @@ def _entry(node: Any, key: str, kind: type, who: str) -> Any:
     if not isinstance(value, kind):
         raise ModelFileError(f"{who}: {key} is {shown(value)}; expected {_KINDS[kind]}")
     return value
-
-
-def _short(error: Exception) -> str:
-    """A message that may repeat something out of the file, cut to a readable length."""
-    return "".join(c if c.isprintable() else "?" for c in str(error)[:500])

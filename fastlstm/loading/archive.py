@@ -12,6 +12,8 @@ from fastlstm.errors import ModelFileError
 from fastlstm.loading.jsonrules import shown
 
 MAX_DIRECTORY = 2**20  # bytes of the central directory
+MAX_RATIO = 100  # that a member of some size is packed by: no numbers shrink more
+_SOME_SIZE = 2**24
 STORED, DEFLATED = 0, 8
 
 _LOCAL = struct.Struct("<4s5H3L2H")
@@ -91,6 +93,8 @@ class Archive:
         member = self.members[name]
         if member.size > limit:
             raise ModelFileError(f"member {shown(name)} has {member.size} bytes; expected at most {limit}")
+        if member.size > max(_SOME_SIZE, MAX_RATIO * member.packed):
+            raise ModelFileError(f"member {shown(name)} unpacks from {member.packed} bytes to {member.size}")
         header = self._at(member.header, _LOCAL.size)
         *_, name_length, extra_length = _LOCAL.unpack(header)
         data = self._at(member.header + _LOCAL.size + name_length + extra_length, member.packed)

@@ -15,7 +15,7 @@ from fastlstm.loading.jsonrules import shown
 from fastlstm.loading.legacy import writer_of
 from fastlstm.loading.legacy_h5 import WEIGHTS, legacy_layout
 from fastlstm.loading.legacy_layers import Writer
-from fastlstm.loading.legacy_weights import Leaf, arrange
+from fastlstm.loading.legacy_weights import Leaf, Place, arrange
 
 if TYPE_CHECKING:
     from fastlstm.model import Model
@@ -68,7 +68,7 @@ def _layer(layer: Layer, path: str, group_at: Callable[[str], Group | None]) -> 
     arrays: dict[str, Array] = {}
     for inner, wanted in shapes.items():
         place = "/".join(part for part in (path, layer.weights_group, inner, "vars") if part)
-        group = group_at(place)
+        group = group_at(place) or (group_at(f"{path}/_{inner}/vars") if inner else None)  # as tf.keras 2 has it
         if group is None and not wanted:
             continue
         if group is None:
@@ -102,7 +102,7 @@ def legacy_weights(root: Group, model: Model, version: str) -> Weights:
         def read(i: int, dtype: str, stored: Stored = stored, shapes: list[tuple[int, ...]] = shapes) -> Array:
             return stored[i][1].array(shapes[i], dtype, shown(stored[i][0]))
 
-        found += _arranged(layer, shapes, read, writer, backend)
+        found += _arranged(layer, shapes, read, writer, backend, [name for name, _ in stored])
     return found
 
 
@@ -114,8 +114,8 @@ def arranged(layer: Layer, arrays: Sequence[Array], version: str) -> Weights:
 
     writer = writer_of(None, version)
     if writer.generation < 3:
-        return _arranged(layer, [array.shape for array in arrays], read, writer, None)
-    slots = _slots(layer)
+        return _arranged(layer, [array.shape for array in arrays], read, writer, None, [])
+    slots = [slot for leaf, _ in _leaves(layer) for slot in _slots(leaf)]
     if [array.shape for array in arrays] != [shape for _, _, shape in slots]:
         raise ModelFileError(
             f"weights: layer {shown(layer.name)} has arrays of shapes {shown([a.shape for a in arrays])}; "
@@ -130,18 +130,37 @@ def _arranged(
     read: Callable[[int, str], Array],
     writer: Writer,
     backend: str | None,
+    names: list[str],
 ) -> Weights:
     """One layer's arrays, of which ``read`` gives one in a dtype, converted to what the layers of today hold."""
-    leaves = list(_leaves(layer))
-    described = [
-        Leaf(f"layer {shown(leaf.name)}", leaf.class_name, leaf.get_config(), [s for _, _, s in _slots(leaf)])
-        for leaf in leaves
-    ]
-    found: Weights = []
-    for leaf, (indices, form) in zip(leaves, arrange(described, shapes, writer, backend), strict=True):
+    leaves, flags = zip(*_leaves(layer), strict=True)
+    # in Keras 3, what a constructor froze stays among what is trained; only the names tell that from the rest
+    orders = [flags] if writer.generation < 3 else [flags, (True,) * len(flags)]
+    found: list[list[Place]] = []
+    for order in orders:
+        described = [_described(leaf, trained) for leaf, trained in zip(leaves, order, strict=True)]
+        try:
+            found.append(arrange(described, shapes, writer, backend))
+        except ModelFileError:
+            if not found and order is orders[-1]:
+                raise
+    places = next((places for places in found if _are_named(leaves, places, names)), found[0])
+    weights: Weights = []
+    for leaf, (indices, form) in zip(leaves, places, strict=True):
         needed = indices[: len(indices) - form.skipped]
-        found += _by_layer(_slots(leaf), form.convert([read(i, leaf.dtype) for i in needed]))
-    return found
+        weights += _by_layer(_slots(leaf), form.convert([read(i, leaf.dtype) for i in needed]))
+    return weights
+
+
+def _described(leaf: Layer, trained: bool) -> Leaf:
+    config = {**leaf.get_config(), "trainable": trained}
+    return Leaf(f"layer {shown(leaf.name)}", leaf.class_name, config, [shape for _, _, shape in _slots(leaf)])
+
+
+def _are_named(leaves: Sequence[Layer], places: list[Place], names: list[str]) -> bool:
+    """Whether each array's name in the file has in it that of the layer it would go to."""
+    pairs = [(leaf.name, names[i]) for leaf, place in zip(leaves, places, strict=True) for i in place.indices if names]
+    return all(name in path.split("/") for name, path in pairs)
 
 
 def _by_layer(slots: list[tuple[Layer, str, tuple[int, ...]]], arrays: list[Array]) -> Weights:
@@ -170,18 +189,19 @@ def _matched(model: Model, layout: Layout) -> list[tuple[Layer, Stored]]:
     return [(layer, weights) for layer, (_, weights) in zip(layers, stored, strict=True)]
 
 
-def _leaves(layer: Layer) -> Iterator[Layer]:
-    """The layer, or those of a model, which keeps the weights of all its layers in one group."""
-    from fastlstm.model import Model
-
-    if not isinstance(layer, Model):
-        if any(inner._expected for _, inner in layer.tree()):
-            yield layer
+def _leaves(layer: Layer, trained: bool = True, seen: set[int] | None = None) -> Iterator[tuple[Layer, bool]]:
+    """The layer and those inside it that hold weights themselves, and whether training changes these."""
+    seen = set() if seen is None else seen
+    if id(layer) in seen:
         return
-    for inner in layer.layers:
-        yield from _leaves(inner)
+    seen.add(id(layer))
+    trained = trained and layer.trainable
+    if layer._expected:
+        yield layer, trained
+    for inner in layer.sublayers().values():
+        yield from _leaves(inner, trained, seen)
 
 
 def _slots(leaf: Layer) -> list[tuple[Layer, str, tuple[int, ...]]]:
-    """The weights in a layer and the layers inside it: whose, which, of what shape."""
-    return [(inner, name, shape) for _, inner in leaf.tree() for name, shape in inner._expected.items()]
+    """The weights that a layer holds itself: whose, which, of what shape."""
+    return [(leaf, name, shape) for name, shape in leaf._expected.items()]
