@@ -156,7 +156,7 @@ def _rows(model: Model) -> list[console.Row]:
     rows = []
     for layer, row in zip(model.layers, model._rows(False, 0), strict=True):
         weights = [part for _, inner in layer.tree() for part in _counted(model, inner, layer)]
-        rows.append(row._replace(params=sum(count for count, _, _ in weights), weights=weights))
+        rows.append(row._replace(params=sum(count for count, _, _ in weights), weights=weights, trainable=None))
     return rows
 
 

@@ -103,8 +103,9 @@ def test_weights_have_kerass_shapes(keras, reset_after, bias):
 
 
 WRONG = [
-    ("units", 0), ("units", True), ("units", "8"), ("units", [4]), ("activation", 3), ("recurrent_activation", "sofmax"),
-    ("reset_after", "yes"), ("reset_after", None), ("use_bias", []), ("dropout", "a"), ("dropout", float("nan")),
+    ("units", 0), ("units", True), ("units", "8"), ("units", [4]), ("activation", 3),
+    ("recurrent_activation", "sofmax"), ("reset_after", "yes"), ("reset_after", None), ("use_bias", []),
+    ("dropout", "a"), ("dropout", float("nan")),
     ("recurrent_dropout", None), ("return_sequences", {}), ("go_backwards", 2), ("stateful", "no"), ("unroll", [1]),
     ("zero_output_for_mask", 0.5), ("use_cudnn", "yes"), ("use_cudnn", [1]), ("kernel_initializer", 3),
     ("threads", 0), ("isa", "sse9"), ("unknown", 1), ("unit_forget_bias", True),
