@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
+from inspect import signature
 from typing import Any
+
+import numpy as np
 
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.base import Layer, Shape
@@ -35,6 +39,8 @@ class Functional(Model):
     trainable : bool
         Kept for ``get_config`` and ``summary``.
     """
+
+    module = "keras.src.models.functional"
 
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None, trainable: bool = True) -> None:
         super().__init__(trainable=trainable, name=name)
@@ -143,6 +149,9 @@ class Functional(Model):
             return [row._replace(connected=None) for row in rows]
         return rows
 
+    def _listed(self, depth: int) -> list[Layer]:
+        return self.layers if depth else self.program.layers  # inside another model Keras leaves operations out
+
     def _is_sequential(self) -> bool:
         """Whether the layers simply follow each other."""
         steps = self.program.steps
@@ -180,7 +189,9 @@ class _Drawing:
                     break
                 args, kwargs = (argument_from_config(call[key], self._found, self.who) for key in ("args", "kwargs"))
                 layer._refuse_training(bool(kwargs.pop("training", False)))
-                layer.connect(tuple(args), {key: value for key, value in kwargs.items() if value is not None})
+                kwargs = {key: value for key, value in kwargs.items() if value is not None}
+                _check_call(layer, args, kwargs)
+                layer.connect(tuple(args), kwargs)
                 ready += self._woken(name, len(layer._nodes) - 1)
         late = [name for name, count in self.missing.items() if count]
         if late:
@@ -212,6 +223,25 @@ class _Drawing:
 
     def _found(self, history: Any) -> Tensor:
         return _tensor(self.layers, history, self.who)
+
+
+_signature = cache(signature)
+
+
+def _check_call(layer: Layer, args: list[Any], kwargs: dict[str, Any]) -> None:
+    """Refuse a saved call that the layer could be drawn with, and then not run."""
+    try:
+        bound = _signature(type(layer).call).bind(layer, *args, **kwargs)
+    except TypeError as error:
+        raise FastLSTMError(f"{layer.who}: cannot be called as the model calls it: {error}") from None
+    leaves = flatten([args, kwargs])
+    if not any(isinstance(leaf, Tensor) for leaf in leaves):
+        raise FastLSTMError(f"{layer.who}: is called without a tensor")
+    if "kwargs" in bound.signature.parameters:  # which looks at them itself
+        return
+    for leaf in leaves:
+        if leaf is not None and not isinstance(leaf, Tensor | int | float | np.ndarray):
+            raise FastLSTMError(f"{layer.who}: is called with {leaf!r}; expected tensors and numbers")
 
 
 def histories_in(call: Any, who: str) -> Iterator[tuple[str, int, int]]:

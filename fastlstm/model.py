@@ -399,12 +399,12 @@ class Model(Layer):
     def _rows(self, expand_nested: bool, depth: int) -> list[console.Row]:
         """The lines of the summary."""
         rows = []
-        for layer in self.layers:
+        for layer in self._listed(depth):
             weights = _counted(layer, self.trainable)
             row = console.Row(
                 label=f"{'   ' * depth}{'└ ' if depth else ''}{layer.name} ({layer.class_name})",
                 shape=self._summary_shape(layer),
-                params=layer.count_params() if layer.built else None,
+                params=layer.count_params() if layer.built else 0 if layer.is_operation else None,
                 weights=[] if depth else weights,
                 connected=self._connections(layer),
                 trainable=("Y" if layer.trainable else "N") if weights else "-",
@@ -413,6 +413,10 @@ class Model(Layer):
             if expand_nested and isinstance(layer, Model):
                 rows += layer._rows(True, depth + 1)
         return rows
+
+    def _listed(self, depth: int) -> list[Layer]:
+        """What the summary has a line for, in a model at this depth."""
+        return self.layers
 
     def _summary_shape(self, layer: Layer) -> Any:
         if self._program is None:

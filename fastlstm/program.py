@@ -292,9 +292,8 @@ def _needed(inputs: list[Tensor], outputs: list[Tensor], who: str) -> tuple[list
         pending.append((tensor, True))
         pending += [(parent, False) for parent in reversed(tensors_in(node.args, node.kwargs))]
     nodes = list(finished.values())
-    for tensor in inputs:  # also those that nothing reads
-        if isinstance(tensor.layer, InputLayer):
-            first_seen.setdefault(id(tensor.layer), tensor.layer)
+    entries = {id(tensor.layer): tensor.layer for tensor in inputs if isinstance(tensor.layer, InputLayer)}
+    first_seen = {key: entry for key, entry in entries.items() if key not in first_seen} | first_seen  # unread ones
     depths: dict[int, int] = {}
     layer_depths = dict.fromkeys(first_seen, 0)
     for node in reversed(nodes):

@@ -10,8 +10,9 @@ import numpy as np
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.base import Shape
 from fastlstm.layers.embedding import Embedding
+from fastlstm.layers.graph import MOST_ELEMENTS
 from fastlstm.layers.op_shapes import Spec
-from fastlstm.layers.ops import MOST_ELEMENTS, CalledOperation
+from fastlstm.layers.ops import CalledOperation
 from fastlstm.program import Program, Slot, Step, _Call, _Chain, slots_in
 from fastlstm.stream_parts import Inlet, LastStep, Part, Recurrent, Window
 from fastlstm.stream_rules import ALL, CONVOLUTIONS, LAST, check_layer, check_operation, index_of, reach, refusal

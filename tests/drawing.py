@@ -18,7 +18,7 @@ Sizes = tuple[int, ...]  # of one sample, as the data will have them
 ACTIVATIONS = ("relu", "elu", "selu", "gelu", "softplus", "softsign", "swish", "mish", "hard_sigmoid", "sigmoid")
 BOUNDED = ("tanh", "tanh", "tanh", "softsign", "sigmoid", "hard_sigmoid", "relu", "elu", "softmax", "gelu", "linear")
 ODD_NAMES = ("a.b-1", "layers", "vars", "cell", "UPPER", "0", "x" * 70, "lstm_cell", "1.2", "weights", "forward_lstm")
-SPACED = ("a b", "kernel:0", "(x)", "a,b", "'", "model_weights ", "a\\b", "%s")  # not in tf_keras
+SPACED = ("a b", "kernel:0", "(x)", "a,b", "'", "model_weights", "a\\b", "%s")  # not in tf_keras
 NESTED = ("block/lstm", "a/b/c")  # only there
 
 

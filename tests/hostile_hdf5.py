@@ -204,7 +204,7 @@ def _damaged() -> Iterator[tuple[str, Callable[[], bytes]]]:
         "sizes": (13, "2B", ((4, 4), (0, 0), (2, 16))),
         "base": (24, "Q", (1, 2**63)),
         "end-of-file": (40, "Q", (2**40, 2**64 - 1)),
-        "root": (64, "Q", (0, 96, 2**40, 2**63, 2**64 - 1)),
+        "root": (64, "Q", (0, 97, 2**40, 2**63, 2**64 - 1)),
     }
     for data, kind in ((good, "legacy"), (modern, "modern")):
         for name, (at, form, values) in places.items():
@@ -213,7 +213,7 @@ def _damaged() -> Iterator[tuple[str, Callable[[], bytes]]]:
                 yield f"{kind}-{name}-{i}", lambda d=data, a=at, f=form, n=numbers: patched(d, a, f, *n)
         for sign in (b"SNOD", b"TREE", b"HEAP"):
             at = data.find(sign)
-            for i, value in enumerate((0, 1, 0x7F, 0xFF)):
+            for i, value in enumerate((2, 0x7F, 0xFF)):
                 yield f"{kind}-{sign.decode()}-{i}", lambda d=data, a=at, v=value: patched(d, a + 4, "I", v << 24 | v)
             yield f"{kind}-{sign.decode()}-elsewhere", lambda d=data, s=sign: d.replace(s, b"XXXX")
     text = good.find(b"GCOL")

@@ -62,7 +62,7 @@ def _texts() -> dict[str, bytes]:
         "overlong-utf8": good.replace(b"model", b"mod\xc0\xaf", 1),
         "utf16": good.decode().encode("utf-16"),
         "byte-order-mark": b"\xef\xbb\xbf" + good,
-        "zeros-after": good + bytes(10),
+        "zeros-after": good + b"\0" * 10 + b" ",
         "trailing": good + b"{}",
         "cut": good[:-1],
         "list": b"[]",

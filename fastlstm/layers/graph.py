@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from fastlstm.errors import FastLSTMError
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from fastlstm.layers.base import Layer, Shape
 
 MOST_AXES = 64  # of a NumPy array
+MOST_ELEMENTS = 2**31 - 1  # of a tensor: a file can ask for any size
 
 
 class Tensor:
@@ -101,8 +103,10 @@ class Node:
         number, count = len(layer._nodes), iter(range(2**31))
 
         def tensor(shape: Shape) -> Tensor:
-            if len(shape) > MOST_AXES:
-                raise FastLSTMError(f"{layer.who}: its output has {len(shape)} axes; expected at most {MOST_AXES}")
+            known = [n for n in shape if n is not None]
+            if len(shape) > MOST_AXES or min(known, default=0) < 0 or prod(known) > MOST_ELEMENTS:
+                found = shape if len(shape) <= MOST_AXES else f"of {len(shape)} axes"
+                raise FastLSTMError(f"{layer.who}: its output would have the shape {found}, which cannot be computed")
             return Tensor(shape, layer.dtype, layer, number, next(count))
 
         self.outputs = map_shapes(tensor, shapes)

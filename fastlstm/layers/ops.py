@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
+from functools import cache
+from inspect import signature
 from typing import Any
 
 import numpy as np
 
 from fastlstm.errors import FastLSTMError, UnsupportedLayerError
 from fastlstm.layers.base import Array, Layer, auto_name
-from fastlstm.layers.graph import Tensor, tensors_in
+from fastlstm.layers.graph import MOST_ELEMENTS, Tensor, tensors_in
 from fastlstm.layers.inputs import numpy_errors
 from fastlstm.layers.op_arguments import as_python, checked_config, checked_index, parameters
 from fastlstm.layers.op_shapes import Spec
 from fastlstm.layers.op_table import TABLE, Entry
 from fastlstm.structure import is_shape, map_structure
 
-#: An operation whose result has more elements than this is refused: a file can ask for any size.
-MOST_ELEMENTS = 2**31 - 1
+_signature = cache(signature)
 
 
 class CalledOperation(Layer):
@@ -43,7 +44,9 @@ class CalledOperation(Layer):
             The arguments do not go together, or the result would have more than 2**31 - 1 elements.
         """
         with numpy_errors(f"{self.who}: arguments"):
-            return self._shape(*self.resolve(args, kwargs))
+            entry, values, config = self.resolve(args, kwargs)
+            _signature(entry.run).bind(*values, **config)  # shapes are found of more calls than can be computed
+            return self._shape(entry, values, config)
 
     def _shape(self, entry: Entry, values: list[Any], config: dict[str, Any]) -> Any:
         try:

@@ -124,7 +124,8 @@ def layer_to_config(layer: Layer) -> dict[str, Any]:
         "module": layer.module,
         "class_name": layer.class_name,
         "config": layer.get_config(),
-        "registered_name": None,
+        # Keras registers what has no public name: operations, and Functional
+        "registered_name": layer.class_name if layer.module.startswith("keras.src.") else None,
     }
     shape = layer._input_shape
     bare = shape is None or layer.is_operation or layer.class_name == "InputLayer"

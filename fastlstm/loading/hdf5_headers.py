@@ -26,6 +26,7 @@ _HEADER = struct.Struct("<BxHIIxxxx")
 _MESSAGE = struct.Struct("<HHB3x")
 _CONTINUATION = struct.Struct("<2Q")
 _TREE = struct.Struct("<4sBBH2Q")
+_CHILD = struct.Struct("<2Q")
 _TABLE = struct.Struct("<4sBxH")
 _SYMBOL = struct.Struct("<2QII16s")
 _HEAP = struct.Struct("<4sB3x3Q")
@@ -54,7 +55,7 @@ class Skeleton:
 
     def __init__(self, source: Source, n_layers: int) -> None:
         self._source = source
-        self._left = 2**22 + 2**13 * n_layers
+        self._left = 2**22 + 3 * 2**12 * n_layers
 
     def root(self) -> int:
         """The address of the root group's header."""
@@ -101,8 +102,8 @@ class Skeleton:
             signature, version, count = self._unpack(_TABLE, table)
             if signature != b"SNOD" or version != 1:
                 raise ModelFileError(f"HDF5: {path} has no symbols where it says")
-            for i in range(count):
-                name_at, address, kind, _, _ = self._unpack(_SYMBOL, table + _TABLE.size + i * _SYMBOL.size)
+            symbols = self._bytes(table + _TABLE.size, count * _SYMBOL.size)
+            for name_at, address, kind, _, _ in _SYMBOL.iter_unpack(symbols):
                 end = heap.find(b"\0", name_at, name_at + MAX_NAME)
                 if not 0 <= name_at <= end:
                     raise ModelFileError(f"HDF5: {path} has a member without a name, or with one that is too long")
@@ -120,8 +121,7 @@ class Skeleton:
         signature, kind, level, count, _, _ = self._unpack(_TREE, address)
         if signature != b"TREE" or kind != 0 or depth > MAX_DEPTH:
             raise ModelFileError(f"HDF5: {path} has no table of members where it says")
-        for i in range(count):
-            (child,) = self._unpack(struct.Struct("<Q"), address + _TREE.size + 8 + 16 * i)
+        for _, child in _CHILD.iter_unpack(self._bytes(address + _TREE.size, count * _CHILD.size)):
             if level == 0:
                 yield child
             else:
@@ -131,7 +131,7 @@ class Skeleton:
         return form.unpack(self._bytes(at, form.size))
 
     def _bytes(self, at: int, size: int) -> bytes:
-        self._left -= size + 64
+        self._left -= size + 128
         if self._left < 0:
             raise ModelFileError("HDF5: its headers are larger than any model's, or run in a circle")
         return self._source.read(at, size)

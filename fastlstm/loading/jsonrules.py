@@ -66,7 +66,8 @@ def parse(data: bytes, what: str) -> Any:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) != len(pairs):
-            (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
+            counts = Counter(name for name, _ in pairs)
+            twice = max(counts, key=counts.__getitem__)
             raise ModelFileError(f"{what} gives the key {shown(twice)} twice in one object")
         return found
 
