@@ -36,7 +36,8 @@ def main() -> None:
     folder = parser.parse_args().folder
     kerases = {name: module for name in ("keras", "tf_keras") if (module := imported(name))}
     print(heading(describe(("numpy", "tensorflow", *kerases))))
-    print(f"{'file':60} {'written by':>10} {'difference':>10} {'ours ms':>8} {'Keras ms':>9} {'times':>6}  by, how near")
+    columns = f"{'written by':>10} {'difference':>10} {'ours ms':>8} {'Keras ms':>9} {'times':>6}"
+    print(f"{'file':60} {columns}  by, how near")
     loaded = equal = 0
     for path in sorted(p for p in folder.iterdir() if p.suffix in MODELS):
         if path.suffix == ".json":

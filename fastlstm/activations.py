@@ -95,7 +95,11 @@ def get(identifier: Any, who: str) -> Activation:
         return _layer_activation(identifier, who)
     if isinstance(identifier, dict):
         config = identifier.get("config")
-        name = config if isinstance(config, str) else identifier.get("class_name")
+        if not isinstance(config, str):
+            raise UnsupportedLayerError(
+                f"{who} is {str(identifier)[:100]!r}; expected the name of an activation, or one of {', '.join(_LAYERS)}"
+            )
+        name = config
     elif callable(identifier):
         home = getattr(identifier, "__module__", None) or ""
         name = getattr(identifier, "__name__", None) if home.startswith(("keras", "tf_keras")) else repr(identifier)

@@ -42,6 +42,8 @@ class Functional(Model):
 
     module = "keras.src.models.functional"
 
+    module = "keras.src.models.functional"
+
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None, trainable: bool = True) -> None:
         super().__init__(trainable=trainable, name=name)
         for end, nest in (("inputs", inputs), ("outputs", outputs)):

@@ -436,7 +436,7 @@ class Model(Layer):
 def _counted(layer: Layer, trainable: bool) -> list[tuple[int, int, bool]]:
     """Number of scalars, bytes of each and whether training changes them, of each array in a layer."""
     return [
-        (w.size, w.itemsize, trainable and layer.trainable and inner.trainable and name not in inner.non_trainable)
+        (w.size, w.itemsize, trainable and inner.trainable and name not in inner.non_trainable)
         for _, inner in layer.tree()
         for name, w in inner._weights.items()
     ]

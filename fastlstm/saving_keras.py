@@ -47,7 +47,7 @@ def write_keras(model: Model, file: BinaryIO) -> None:
     metadata = {"keras_version": KERAS_VERSION, "date_saved": datetime.now().strftime("%Y-%m-%d@%H:%M:%S")}
     members = {
         "metadata.json": json.dumps(metadata).encode(),
-        "config.json": as_json(_as_keras_reads(layer_to_config(written))),
+        "config.json": as_json(layer_to_config(written)),
         "model.weights.h5": _weights(written, h5py),
     }
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
@@ -78,20 +78,6 @@ def _refuse_unknown(layer: Layer) -> None:
     known = layer.module.startswith("keras.") if layer.is_operation else LAYERS.get(layer.class_name) is type(layer)
     if layer.saved_as is None and not known:
         raise UnsupportedLayerError(f"{layer.who}: Keras 3 has no layer of this class; write .npz instead")
-
-
-def _as_keras_reads(value: Any) -> Any:
-    """A configuration with what Keras needs said in another way than fastlstm itself."""
-    if isinstance(value, list | tuple):
-        return [_as_keras_reads(part) for part in value]
-    if not isinstance(value, dict):
-        return value
-    made = {key: _as_keras_reads(part) for key, part in value.items()}
-    if made.get("class_name") == "Functional" and made.get("module") == "keras":  # registered, but under no public name
-        made |= {"module": "keras.src.models.functional", "registered_name": "Functional"}
-    if made.get("class_name") == "MultiHeadAttention":  # of several inputs; it is built when it is called
-        made.pop("build_config", None)
-    return made
 
 
 def _weights(model: Model, h5py: Any) -> bytes:

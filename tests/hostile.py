@@ -13,6 +13,7 @@ import hostile_config
 import hostile_gadgets
 import hostile_graph
 import hostile_hdf5
+import hostile_layout
 import hostile_legacy
 import hostile_text
 import hostile_weights
@@ -67,7 +68,7 @@ def refused() -> list[Case]:
     """Every file that must be refused; the content is made when it is asked for."""
     makers: list[Callable[[], Attacks]] = [
         hostile_zip.cases, hostile_text.cases, hostile_config.cases, hostile_graph.cases, hostile_gadgets.cases,
-        hostile_legacy.cases, hostile_legacy.model_config_cases, hostile_weights.cases, hostile_hdf5.cases,
+        hostile_legacy.cases, hostile_layout.cases, hostile_weights.cases, hostile_hdf5.cases,
     ]  # fmt: skip
     return [
         Case(form, threat, name, make)

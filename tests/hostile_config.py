@@ -24,6 +24,7 @@ def cases() -> Attacks:
     groups = {
         "structure": _structure,
         "arguments": _arguments,
+        "path": _paths,
         "limits": _limits,
         "nesting": _nesting,
         "shape-bomb": _shape_bombs,
@@ -121,7 +122,7 @@ def _arguments() -> Iterator[tuple[str, Config]]:
     }
     for i, value in enumerate((-1, 0, True, 1.0, "3", None, [3], 65537, 2**31, 2**62)):
         configs[f"units-{i}"] = (1 + i % 2, {"units": value})
-    dtypes = ["string", "object", "(1,1)f4", "i4,i4", "f4," * 1000, "(" * 50, "V", "M8[ns]", "f4\0", "a", 7, {"names": []}]
+    dtypes = ["string", "object", "(1,1)f4", "i4,i4", "f4," * 1000, "(" * 50, "M8[ns]", "f4\0", "a", 7, {"names": 0}]
     for i, dtype in enumerate(dtypes):
         configs[f"input-dtype-{i}"] = (0, {"dtype": dtype})
     policy = {"class_name": "DTypePolicy", "config": {"name": "float32"}, "names": ["a"], "formats": ["(1,1)f4"]}
@@ -131,9 +132,12 @@ def _arguments() -> Iterator[tuple[str, Config]]:
         configs[f"input-shape-{i}"] = (0, {"batch_shape": shape})
     for name, (index, config) in configs.items():
         yield name, changed(lambda _, ls, i=index, c=config: ls[i]["config"].update(c))
+
+
+def _paths() -> Iterator[tuple[str, Config]]:
     for i, name in enumerate(("..", "../../x", "a/../b", "/etc/passwd", "./x")):
-        yield f"name-path-{i}", changed(lambda _, ls, n=name: ls[2]["config"].update(name=n))
-        yield f"model-name-path-{i}", changed(lambda root, _, n=name: root["config"].update(name=n))
+        yield f"layer-name-{i}", changed(lambda _, ls, n=name: ls[2]["config"].update(name=n))
+        yield f"model-name-{i}", changed(lambda root, _, n=name: root["config"].update(name=n))
 
 
 def _limits() -> Iterator[tuple[str, Config]]:

@@ -12,12 +12,14 @@ from hostile_config import changed
 from samples import architecture, call, called, functional, graph, legacy, node, nodes, tensor
 
 Node = dict[str, Any]
-_CODE = base64.b64encode(marshal.dumps(compile("lambda x: __import__('os').system('true')", "x", "eval"))).decode()
+_CODE = base64.b64encode(marshal.dumps(compile("__import__('os').system('true')", "x", "eval"))).decode()
 _PICKLE = base64.b64encode(pickle.dumps(print)).decode()
+_EVERY = ("layer", "layer-of-keras-2", "model", "activation")
 
 
 def _node(module: Any, class_name: str, registered: Any = None, /, **config: Any) -> Node:
-    return {"module": module, "class_name": class_name, "config": {"name": "x", **config}, "registered_name": registered}
+    kept = {"module": module, "class_name": class_name, "registered_name": registered}
+    return {**kept, "config": {"name": "x", **config}}
 
 
 #: What a file names to be imported and called (CVE-2025-1550).
@@ -77,7 +79,7 @@ LAMBDAS = {
     "keras-3": node("Lambda", name="x", function={"class_name": "__lambda__", "config": {"code": _CODE}}),
     "keras-2": node("Lambda", name="x", function=[_CODE, None, None], function_type="lambda", module="os"),
     "by-name": node("Lambda", name="x", function="system", function_type="function", module="os"),
-    "output-shape": node("Lambda", name="x", function="relu", output_shape=[_CODE, None, None], output_shape_type="lambda"),
+    "output-shape": node("Lambda", name="x", function="relu", output_shape=[_CODE], output_shape_type="lambda"),
     "mask": node("Lambda", name="x", function="relu", mask={"class_name": "__lambda__", "config": {"code": _CODE}}),
     "raw": node("Lambda", name="x", function={"class_name": "function", "config": "raw", "code": _CODE}),
     "without-module": {"class_name": "Lambda", "config": {"name": "x", "function": [_CODE, None, None]}},
@@ -112,9 +114,10 @@ WRAPPERS = {
 
 def cases() -> Attacks:
     for threat, gadgets in {"import": IMPORTS, "gadget": GADGETS, "lambda": LAMBDAS, **WRAPPERS}.items():
-        for name, gadget in gadgets.items():
+        for i, (name, gadget) in enumerate(gadgets.items()):
             for place, config in _places(gadget).items():
-                yield threat, f"{name}-as-{place}", with_config(config)
+                if i < 2 or place in _EVERY:  # two of each kind in all places
+                    yield threat, f"{name}-as-{place}", with_config(config)
     for i, name in enumerate(("Lambda", "TFOpLambda", "Dense")):
         own = {"custom_objects": {name: "os.system"}, "custom_layers": {name: "os.system"}, "safe_mode": False}
         bad = {**node(name, name="x", function=[_CODE]), **own}

@@ -10,6 +10,7 @@ from samples import call, called, functional, graph, node, nodes, tensor
 
 Config = dict[str, Any]
 END = [["x", 0, 0]]
+ELLIPSIS = {"class_name": "__ellipsis__", "config": {"stop": "9"}}
 
 
 def drawn(*layers: Config, outputs: Any = END) -> Config:
@@ -92,14 +93,15 @@ def _calls() -> Iterator[tuple[str, Config]]:
                          [call([tensor("in"), None])]]  # fmt: skip
     for i, value in enumerate(values):
         yield f"inbound-{i}", drawn({**layer("x"), "inbound_nodes": value})
-    kinds = ("__lambda__", "__numpy__", "__tensor__", "__typespec__", "__bytes__", "__complex__", "__slice__", "system",
-             "__tuple__", None, 3, ["a"], "function")  # fmt: skip
+    kinds = ("__lambda__", "__numpy__", "__tensor__", "__typespec__", "__bytes__", "system", "function", None, 3, ["a"])
     for i, kind in enumerate(kinds):
         leaf = {"class_name": kind, "module": "os", "config": {"value": "true"}}
         yield f"argument-class-{i}", drawn(layer("x", call(leaf)))
         yield f"keyword-class-{i}", drawn(layer("x", call(tensor("in"), mask=leaf)))
-        if kind not in ("__slice__", "__tuple__"):
-            yield f"index-class-{i}", drawn(operation("GetItem", "x", tensor("in"), leaf))
+        yield f"index-class-{i}", drawn(operation("GetItem", "x", tensor("in"), leaf))
+    for i, items in enumerate((None, 3, "x", {}, [{"class_name": "__lambda__"}])):
+        leaf = {"class_name": "__tuple__", "items": items}
+        yield f"argument-tuple-{i}", drawn(layer("x", call(leaf)))
     for i, name in enumerate(("__class__", "self", "inputs", "training", "mask", "")):
         config = {"rate": 0.1} if name != "training" else {"rate": 0.5}
         yield f"keyword-{i}", drawn(layer("x", call(tensor("in"), **{name: [[["y"]]]}), **config))
@@ -163,7 +165,7 @@ def _operations() -> Iterator[tuple[str, Config]]:
         "index-beyond": lambda: operation("GetItem", "x", x, [0, 99]),
         "index-of-text": lambda: operation("GetItem", "x", x, "a"),
         "index-step-zero": lambda: operation("GetItem", "x", x, {"class_name": "__slice__", "config": {"step": 0}}),
-        "index-of-a-text-slice": lambda: operation("GetItem", "x", x, {"class_name": "__slice__", "config": {"stop": "9"}}),
+        "index-of-a-text-slice": lambda: operation("GetItem", "x", x, {**ELLIPSIS, "class_name": "__slice__"}),
         "constant-of-text": lambda: operation("Add", "x", x, _constant(["a" * 10**6] + [1] * 900)),
         "constant-of-objects": lambda: operation("Add", "x", x, _constant([{}] * 9)),
         "constant-ragged": lambda: operation("Add", "x", x, _constant([[1], [1, 2]])),
@@ -187,7 +189,7 @@ def _operations() -> Iterator[tuple[str, Config]]:
     chain = [operation("ExpandDims", "e0", x, axis=0)]
     chain += [operation("ExpandDims", f"e{i}", tensor(f"e{i - 1}"), axis=0) for i in range(1, 300)]
     yield "axis-upon-axis", drawn(*chain, layer("x", "e299"))
-    names = ["os.system", "math.add", "io.read_file", "py_function", "numpy_function", "raw_ops.ReadFile", "__class__", 3]
+    names = ["os.system", "math.add", "io.read_file", "py_function", "raw_ops.ReadFile", "__class__", 3]
     for i, name in enumerate(names):
         kept = {"module": "keras.layers", "class_name": "TFOpLambda", "config": {"name": "x", "function": name}}
         arguments = call("in" if name == "math.add" else tensor("in"), y={"a": 1})

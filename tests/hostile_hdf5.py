@@ -1,4 +1,4 @@
-"""Hostile files, part 8: HDF5 put together by hand, as no library writes it: circles, lies, bombs."""
+"""Hostile files, part 9: HDF5 put together by hand, as no library writes it: circles, lies, bombs."""
 
 from __future__ import annotations
 
@@ -254,7 +254,7 @@ def _damaged() -> Iterator[tuple[str, Callable[[], bytes]]]:
     yield "root-that-counts-many", root(Maker.links(96, 96), count=65535)
     yield "attribute-twice", _twice
     for i, place in enumerate((0, 8, 2**40, 2**63, 2**64 - 1)):
-        yield f"array-elsewhere-{i}", arrays(lambda maker, p=place: maker.array((2, 12), p if i else 10**6))
+        yield f"array-elsewhere-{i}", arrays(lambda maker, p=place or 10**6: maker.array((2, 12), p))
         yield f"tables-elsewhere-{i}", root(Maker.links(place, 96))
         yield f"names-elsewhere-{i}", root(Maker.links(96, place))
     shapes: list[tuple[int, ...]] = [(2**32, 2**32), (2**63, 2), (2**64 - 1,), (0,), (), (1,) * 255, (2**60, 12)]

@@ -195,8 +195,8 @@ def _npz() -> Attacks:
         threat = "pickle" if name == "pickled" else "kinds"
         yield threat, f"config-{name}", model(partial(archive, {**good, "config.npy": data}), "npz")
     heads: tuple[dict[str, Any], ...] = (
-        {"format": "other"}, {"format": None}, {"version": 2}, {"version": "1"}, {"version": True}, {"keras_version": 3},
-        {"keras_version": ["3"]}, {"class_name": "Lambda"}, {"config": None},
+        {"format": "other"}, {"format": None}, {"version": 2}, {"version": "1"}, {"version": True}, {"config": None},
+        {"keras_version": 3}, {"keras_version": ["3"]}, {"class_name": "Lambda"},
     )  # fmt: skip
     for i, head in enumerate(heads):
         yield "structure", f"head-{i}", model(partial(archive, npz_members(head)), "npz")

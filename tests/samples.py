@@ -84,8 +84,8 @@ def legacy(sequential: bool = True) -> dict[str, Any]:
     first = {"batch_input_shape": [None, 4, 2], "dtype": "float32", "sparse": False, "name": "in"}
     parts = (("InputLayer", first, []), ("LSTM", lstm, ["in"]), ("Dense", dense, ["lstm"]))
     layers = [
-        {"class_name": kind, "config": config, "name": config["name"], "inbound_nodes": [[[s, 0, 0, {}]] for s in names]}
-        for kind, config, names in parts
+        {"class_name": kind, "config": c, "name": c["name"], "inbound_nodes": [[[name, 0, 0, {}]] for name in names]}
+        for kind, c, names in parts
     ]
     ends = {"input_layers": [["in", 0, 0]], "output_layers": [["dense", 0, 0]]}
     return {"class_name": "Model", "config": {"name": "model", "layers": layers, **ends}}

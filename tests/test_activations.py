@@ -95,7 +95,7 @@ def test_nan_in_gives_nan_out(name):
     assert np.isnan(activations.get(name, "test")(x)[0, 0])
 
 
-@pytest.mark.parametrize("wrong", ["sofmax", "glu", "threshold", 3, np.tanh, {"class_name": "LeakyReLU", "config": {}}])
+@pytest.mark.parametrize("wrong", ["sofmax", "glu", "threshold", 3, np.tanh, {"class_name": "PReLU", "config": {}}, {}])
 def test_unusable_activations_are_refused_by_name(wrong):
     with pytest.raises(FastLSTMError, match=r"layer x: activation"):
         activations.get(wrong, "layer x: activation")

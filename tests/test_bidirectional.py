@@ -123,7 +123,7 @@ def test_configurations_shapes_and_masks(keras):
 def test_wrong_arguments_are_named():
     lstm = fastlstm.LSTM(4)
     for arguments, message in (
-        ({"layer": fastlstm.layers.Dense(3)}, "layer is .*expected a fastlstm.LSTM"),
+        ({"layer": fastlstm.layers.Dense(3)}, "layer is .*expected an LSTM"),
         ({"layer": lstm, "merge_mode": "max"}, "merge_mode is 'max'"),
         ({"layer": lstm, "backward_layer": fastlstm.LSTM(4)}, "both layers have go_backwards=False"),
         (
@@ -133,7 +133,7 @@ def test_wrong_arguments_are_named():
     ):
         with pytest.raises(FastLSTMError, match=message):
             Bidirectional(**arguments)
-    with pytest.raises(FastLSTMError, match="initial_state has 2 arrays; expected four"):
+    with pytest.raises(FastLSTMError, match="initial_state has 2 arrays; expected 4"):
         Bidirectional(lstm)(np.ones((2, 3, 3)), initial_state=[np.ones((2, 4))] * 2)
 
 

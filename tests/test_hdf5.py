@@ -17,8 +17,11 @@ h5py = pytest.importorskip("h5py")
 
 from fastlstm.errors import ModelFileError  # noqa: E402
 from fastlstm.loading import hdf5_headers  # noqa: E402
-from fastlstm.loading.hdf5 import MAX_LAYERS  # noqa: E402
-from fastlstm.loading.hdf5 import File, Group  # noqa: E402
+from fastlstm.loading.hdf5 import (  # noqa: E402
+    MAX_LAYERS,
+    File,
+    Group,
+)
 from fastlstm.loading.legacy_h5 import legacy_layout  # noqa: E402
 
 SECONDS = 10.0

@@ -10,6 +10,7 @@ from typing import Any
 from fastlstm.errors import FastLSTMError, UnsupportedLayerError
 from fastlstm.layers.base import Layer
 from fastlstm.layers.inputs import saved_value
+from fastlstm.structure import is_shape
 
 #: Every class that a configuration may name; ``fastlstm.layers`` and the models fill it. Nothing else is ever
 #: looked up.
@@ -129,7 +130,13 @@ def layer_to_config(layer: Layer) -> dict[str, Any]:
     }
     shape = layer._input_shape
     bare = shape is None or layer.is_operation or layer.class_name == "InputLayer"
-    return dict(node) if bare else {**node, "build_config": {"input_shape": shape}}
+    if bare:
+        return dict(node)
+    built: dict[str, Any] = {"input_shape": shape}
+    if layer.masked_arguments and not is_shape(shape):
+        named = zip(layer.masked_arguments, shape, strict=False)
+        built = {"shapes_dict": {f"{name}_shape": part for name, part in named}}
+    return {**node, "build_config": built}
 
 
 def argument_to_config(value: Any) -> Any:

@@ -15,7 +15,7 @@ def legacy_layout(root: Group) -> list[tuple[str, list[tuple[str, Dataset]]]]:
     Parameters
     ----------
     root : Group
-        Of the file: the weights are in its group ``model_weights``, or in itself if it has none.
+        Of the file.
 
     Returns
     -------
@@ -28,13 +28,18 @@ def legacy_layout(root: Group) -> list[tuple[str, list[tuple[str, Dataset]]]]:
     ModelFileError
         The file is not in this layout, or a weight that it lists is missing.
     """
-    group = root.group(WEIGHTS) if WEIGHTS in root else root
+    group = weights_group(root)
     names = group.strings("layer_names")
     if names is None:
         raise ModelFileError(f"HDF5: {group.path} has no attribute layer_names; expected weights as Keras writes them")
     if len(names) > MAX_LAYERS:
         raise ModelFileError(f"HDF5: {group.path} lists {len(names)} layers; expected at most {MAX_LAYERS}")
     return [(name, _weights(_inside(group, name, {}))) for name in names]
+
+
+def weights_group(root: Group) -> Group:
+    """Where a file's layers are: in itself where it lists them, else in the group that a whole model has."""
+    return root.group(WEIGHTS) if WEIGHTS in root and root.strings("layer_names") is None else root
 
 
 def _weights(group: Group) -> list[tuple[str, Dataset]]:

@@ -13,9 +13,9 @@ from fastlstm.loading.contents import Weights
 from fastlstm.loading.hdf5 import Dataset, Group
 from fastlstm.loading.jsonrules import shown
 from fastlstm.loading.legacy import writer_of
-from fastlstm.loading.legacy_h5 import WEIGHTS, legacy_layout
+from fastlstm.loading.legacy_h5 import legacy_layout, weights_group
 from fastlstm.loading.legacy_layers import Writer
-from fastlstm.loading.legacy_weights import Leaf, Place, arrange
+from fastlstm.loading.legacy_weights import Leaf, arrange
 
 if TYPE_CHECKING:
     from fastlstm.model import Model
@@ -94,7 +94,7 @@ def legacy_weights(root: Group, model: Model, version: str) -> Weights:
         As of :func:`modern_weights`.
     """
     found: Weights = []
-    group = root.group(WEIGHTS) if WEIGHTS in root else root
+    group = weights_group(root)
     backend, writer = group.string("backend"), writer_of(None, version)
     for layer, stored in _matched(model, legacy_layout(root)):
         shapes = [dataset.shape for _, dataset in stored]
@@ -102,7 +102,7 @@ def legacy_weights(root: Group, model: Model, version: str) -> Weights:
         def read(i: int, dtype: str, stored: Stored = stored, shapes: list[tuple[int, ...]] = shapes) -> Array:
             return stored[i][1].array(shapes[i], dtype, shown(stored[i][0]))
 
-        found += _arranged(layer, shapes, read, writer, backend, [name for name, _ in stored])
+        found += _arranged(layer, shapes, read, writer, backend)
     return found
 
 
@@ -114,8 +114,8 @@ def arranged(layer: Layer, arrays: Sequence[Array], version: str) -> Weights:
 
     writer = writer_of(None, version)
     if writer.generation < 3:
-        return _arranged(layer, [array.shape for array in arrays], read, writer, None, [])
-    slots = [slot for leaf, _ in _leaves(layer) for slot in _slots(leaf)]
+        return _arranged(layer, [array.shape for array in arrays], read, writer, None)
+    slots = [slot for _, leaf in layer.tree() for slot in _slots(leaf)]
     if [array.shape for array in arrays] != [shape for _, _, shape in slots]:
         raise ModelFileError(
             f"weights: layer {shown(layer.name)} has arrays of shapes {shown([a.shape for a in arrays])}; "
@@ -130,23 +130,12 @@ def _arranged(
     read: Callable[[int, str], Array],
     writer: Writer,
     backend: str | None,
-    names: list[str],
 ) -> Weights:
     """One layer's arrays, of which ``read`` gives one in a dtype, converted to what the layers of today hold."""
-    leaves, flags = zip(*_leaves(layer), strict=True)
-    # in Keras 3, what a constructor froze stays among what is trained; only the names tell that from the rest
-    orders = [flags] if writer.generation < 3 else [flags, (True,) * len(flags)]
-    found: list[list[Place]] = []
-    for order in orders:
-        described = [_described(leaf, trained) for leaf, trained in zip(leaves, order, strict=True)]
-        try:
-            found.append(arrange(described, shapes, writer, backend))
-        except ModelFileError:
-            if not found and order is orders[-1]:
-                raise
-    places = next((places for places in found if _are_named(leaves, places, names)), found[0])
+    leaves = list(_leaves(layer, writer.generation))
+    places = arrange([_described(leaf, trained) for leaf, trained in leaves], shapes, writer, backend)
     weights: Weights = []
-    for leaf, (indices, form) in zip(leaves, places, strict=True):
+    for (leaf, _), (indices, form) in zip(leaves, places, strict=True):
         needed = indices[: len(indices) - form.skipped]
         weights += _by_layer(_slots(leaf), form.convert([read(i, leaf.dtype) for i in needed]))
     return weights
@@ -155,12 +144,6 @@ def _arranged(
 def _described(leaf: Layer, trained: bool) -> Leaf:
     config = {**leaf.get_config(), "trainable": trained}
     return Leaf(f"layer {shown(leaf.name)}", leaf.class_name, config, [shape for _, _, shape in _slots(leaf)])
-
-
-def _are_named(leaves: Sequence[Layer], places: list[Place], names: list[str]) -> bool:
-    """Whether each array's name in the file has in it that of the layer it would go to."""
-    pairs = [(leaf.name, names[i]) for leaf, place in zip(leaves, places, strict=True) for i in place.indices if names]
-    return all(name in path.split("/") for name, path in pairs)
 
 
 def _by_layer(slots: list[tuple[Layer, str, tuple[int, ...]]], arrays: list[Array]) -> Weights:
@@ -189,17 +172,23 @@ def _matched(model: Model, layout: Layout) -> list[tuple[Layer, Stored]]:
     return [(layer, weights) for layer, (_, weights) in zip(layers, stored, strict=True)]
 
 
-def _leaves(layer: Layer, trained: bool = True, seen: set[int] | None = None) -> Iterator[tuple[Layer, bool]]:
-    """The layer and those inside it that hold weights themselves, and whether training changes these."""
-    seen = set() if seen is None else seen
-    if id(layer) in seen:
-        return
-    seen.add(id(layer))
-    trained = trained and layer.trainable
-    if layer._expected:
-        yield layer, trained
-    for inner in layer.sublayers().values():
-        yield from _leaves(inner, trained, seen)
+def _leaves(layer: Layer, generation: int) -> Iterator[tuple[Layer, bool]]:
+    """The layer and those inside it that hold weights themselves, and whether training changes these.
+
+    What is inside a layer that is not trained is not trained either. In Keras 3 so it is only for the outermost.
+    """
+
+    def inside(layer: Layer, trained: bool) -> Iterator[tuple[Layer, bool]]:
+        if id(layer) in seen:
+            return
+        seen.add(id(layer))
+        if layer._expected:
+            yield layer, trained and layer.trainable
+        for inner in layer.sublayers().values():
+            yield from inside(inner, trained and (layer.trainable or generation == 3))
+
+    seen: set[int] = set()
+    yield from inside(layer, layer.trainable)
 
 
 def _slots(leaf: Layer) -> list[tuple[Layer, str, tuple[int, ...]]]:
