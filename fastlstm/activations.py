@@ -97,7 +97,8 @@ def get(identifier: Any, who: str) -> Activation:
         config = identifier.get("config")
         if not isinstance(config, str):
             raise UnsupportedLayerError(
-                f"{who} is {str(identifier)[:100]!r}; expected the name of an activation, or one of {', '.join(_LAYERS)}"
+                f"{who} is {str(identifier)[:100]!r}; "
+                f"expected the name of an activation, or one of {', '.join(_LAYERS)}"
             )
         name = config
     elif callable(identifier):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import time
 from collections.abc import Iterator
@@ -14,10 +13,10 @@ from typing import Any, BinaryIO
 import fastlstm
 from fastlstm import console
 from fastlstm.errors import FastLSTMError
-from fastlstm.layers.base import Layer
 from fastlstm.model import Model
 from fastlstm.saving import replacing, writer_for
 from fastlstm.structure import flatten
+from fastlstm.summaries import summary_rows, weights_of
 
 
 class UsageError(FastLSTMError):
@@ -110,7 +109,8 @@ def inspect(arguments: argparse.Namespace) -> int:
         ("weights", f"{facts['params']:,} parameters, {console.readable_size(facts['bytes'])}"),
     ):
         console.write(f"{key:<12}{value}\n")
-    console.write("\n" + console.summary(model.name, _rows(model), None))
+    rows = [row._replace(trainable=None) for row in summary_rows(model)]
+    console.write("\n" + console.summary(model.name, rows, None))
     return 0
 
 
@@ -118,8 +118,8 @@ def _facts(kind: str, model: Model) -> dict[str, Any]:
     from fastlstm.verifying import output_names
 
     program = model.program
-    rows = _rows(model)
-    weights = {id(layer): _counted(model, layer) for _, layer in model.tree()}  # each once, also where it is shared
+    rows = summary_rows(model)
+    weights = weights_of(model, model.trainable)
     return {
         "file": kind,
         "keras_version": model.written_by,
@@ -136,9 +136,9 @@ def _facts(kind: str, model: Model) -> dict[str, Any]:
             {"name": layer.name, "class_name": layer.class_name, "output_shape": row.shape, "params": row.params}
             for layer, row in zip(model.layers, rows, strict=True)
         ],
-        "params": sum(count for parts in weights.values() for count, _, _ in parts),
-        "trainable_params": sum(count for parts in weights.values() for count, _, trains in parts if trains),
-        "bytes": sum(count * size for parts in weights.values() for count, size, _ in parts),
+        "params": sum(count for count, _, _ in weights),
+        "trainable_params": sum(count for count, _, trains in weights if trains),
+        "bytes": sum(count * size for count, size, _ in weights),
     }
 
 
@@ -149,25 +149,6 @@ def _writer(model: Model) -> str:
 
 def _tensor(entry: dict[str, Any]) -> str:
     return f"{entry['name']}  {tuple(entry['shape'])}  {entry['dtype']}"
-
-
-def _rows(model: Model) -> list[console.Row]:
-    """The lines of the summary, with the weights that the layers are to have."""
-    rows = []
-    for layer, row in zip(model.layers, model._rows(False, 0), strict=True):
-        weights = [part for _, inner in layer.tree() for part in _counted(model, inner, layer)]
-        rows.append(row._replace(params=sum(count for count, _, _ in weights), weights=weights, trainable=None))
-    return rows
-
-
-def _counted(model: Model, layer: Layer, outer: Layer | None = None) -> list[tuple[int, int, bool]]:
-    """Number of scalars, bytes of each and whether training changes them, of each array that a layer is to have."""
-    trains = model.trainable and layer.trainable and (outer is None or outer.trainable)
-    itemsize = 8 if layer.dtype == "float64" else 4
-    return [
-        (math.prod(shape), itemsize, trains and name not in layer.non_trainable)
-        for name, shape in layer._expected.items()
-    ]
 
 
 # -- verify and convert -----------------------------------------------------------------------------

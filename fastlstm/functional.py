@@ -145,14 +145,15 @@ class Functional(Model):
             model.fill()
         return model
 
-    def _rows(self, expand_nested: bool, depth: int) -> Any:
-        rows = super()._rows(expand_nested, depth)
+    def connections(self) -> dict[int, str] | None:
         if self._is_sequential():
-            return [row._replace(connected=None) for row in rows]
-        return rows
-
-    def _listed(self, depth: int) -> list[Layer]:
-        return self.layers if depth else self.program.layers  # inside another model Keras leaves operations out
+            return None
+        histories, nodes = self._histories()
+        found = {}
+        for layer, steps in nodes.items():
+            sources = [histories[slot.number] for step in steps for slot in slots_in([step.args, step.kwargs])]
+            found[layer] = ", ".join(f"{name}[{node}][{index}]" for name, node, index in sources)
+        return found
 
     def _is_sequential(self) -> bool:
         """Whether the layers simply follow each other."""
@@ -161,11 +162,6 @@ class Functional(Model):
         alone = len(self.program.entries) == 1 and all(len(slots_in([s.args, s.kwargs])) == 1 for s in steps)
         reads = [slot.number for step in steps for slot in slots_in([step.args, step.kwargs])]
         return alone and len(layers) == len(steps) and len(set(reads)) == len(reads)
-
-    def _connections(self, layer: Layer) -> str | None:
-        histories, nodes = self._histories()
-        sources = [histories[slot.number] for step in nodes[id(layer)] for slot in slots_in([step.args, step.kwargs])]
-        return ", ".join(f"{name}[{node}][{index}]" for name, node, index in sources) or "-"
 
 
 class _Drawing:

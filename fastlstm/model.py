@@ -17,6 +17,7 @@ from fastlstm.model_stream import ModelStream
 from fastlstm.prediction import predict
 from fastlstm.program import Program, Slot
 from fastlstm.structure import leaves_like, map_structure, unflatten, unwrapped
+from fastlstm.summaries import summary_rows
 
 
 class Model(Layer):
@@ -391,55 +392,14 @@ class Model(Layer):
         show_trainable : bool
             Whether a column says which layers training would change.
         """
-        rows = self._rows(expand_nested, 0)
+        rows = summary_rows(self, expand_nested)
         if not show_trainable:
             rows = [row._replace(trainable=None) for row in rows]
         (console.write if print_fn is None else print_fn)(console.summary(self.name, rows, line_length))
 
-    def _rows(self, expand_nested: bool, depth: int) -> list[console.Row]:
-        """The lines of the summary."""
-        rows = []
-        for layer in self._listed(depth):
-            weights = _counted(layer, self.trainable)
-            row = console.Row(
-                label=f"{'   ' * depth}{'└ ' if depth else ''}{layer.name} ({layer.class_name})",
-                shape=self._summary_shape(layer),
-                params=layer.count_params() if layer.built else 0 if layer.is_operation else None,
-                weights=[] if depth else weights,
-                connected=self._connections(layer),
-                trainable=("Y" if layer.trainable else "N") if weights else "-",
-            )
-            rows.append(row)
-            if expand_nested and isinstance(layer, Model):
-                rows += layer._rows(True, depth + 1)
-        return rows
-
-    def _listed(self, depth: int) -> list[Layer]:
-        """What the summary has a line for, in a model at this depth."""
-        return self.layers
-
-    def _summary_shape(self, layer: Layer) -> Any:
-        if self._program is None:
-            return None
-        if isinstance(layer, InputLayer):
-            return layer.batch_shape
-        outputs = [step.outputs for step in self._program.steps if step.layer is layer][-1]
-        shapes = self._program.shapes
-        found = map_structure(lambda slot: shapes[slot.number], outputs)
-        return list(found) if isinstance(outputs, tuple) else found
-
-    def _connections(self, layer: Layer) -> str | None:
-        """What the layer reads, where that is not simply the layer before it."""
+    def connections(self) -> dict[int, str] | None:
+        """What each layer reads, by the layer's id; None where the layers simply follow each other."""
         return None
-
-
-def _counted(layer: Layer, trainable: bool) -> list[tuple[int, int, bool]]:
-    """Number of scalars, bytes of each and whether training changes them, of each array in a layer."""
-    return [
-        (w.size, w.itemsize, trainable and inner.trainable and name not in inner.non_trainable)
-        for _, inner in layer.tree()
-        for name, w in inner._weights.items()
-    ]
 
 
 def _one_or_more(mask: Any) -> Any:

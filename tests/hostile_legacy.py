@@ -65,13 +65,13 @@ def _calls() -> Iterator[tuple[str, Config]]:
     """Every broken form of ``inbound_nodes`` as Keras 2 wrote them."""
     values: list[Any] = [3, "x", {}, [3], ["in"], [[3]], [["in"]], [[["in"]]], [[["in", 0]]], [[]], [[None]], [[[]]],
                          {"in": 0}, [{"a": ["in", 0, 0]}]]  # fmt: skip
-    tensors: list[Any] = [["in", 0, 0, 0], ["in", 0, 0, {}, 1], ["nobody", 0, 0, {}], ["in", 9, 0, {}], ["in", -1, 0, {}],
-                          ["in", 0, -1, {}], ["in", 0, 9, {}], ["in", 2**62, 0, {}], ["in", 0, 2**62, {}], ["in", "0", 0, {}],
-                          ["in", None, 0, {}], ["in", True, 0, {}], ["lstm", 0, 0, {}],
-                          ["dense", 0, 0, {}], ["in", 0, 0, {"mask": ["nobody", 0, 0]}], ["_CONSTANT_VALUE", -1, "x", {}],
+    tensors: list[Any] = [["in", 0, 0, 0], ["in", 0, 0, {}, 1], ["nobody", 0, 0, {}], ["in", 9, 0, {}],
+                          ["in", -1, 0, {}], ["in", 0, -1, {}], ["in", 0, 9, {}], ["in", 2**62, 0, {}],
+                          ["in", 0, 2**62, {}], ["in", "0", 0, {}], ["in", None, 0, {}], ["in", True, 0, {}],
+                          ["lstm", 0, 0, {}], ["dense", 0, 0, {}], ["in", 0, 0, {"mask": ["nobody", 0, 0]}],
                           ["in", 0, 0, {"initial_state": ["lstm", 0, 0]}], ["in", 0, 0, {"constants": 3}],
-                          ["_CONSTANT_VALUE", -1, [["a" * 10**6] + [1] * 900], {}], ["in", 0, 0, {"x": "y"}],
-                          ["in", 0, 0, {"mask": {"class_name": "system"}}]]  # fmt: skip
+                          ["in", 0, 0, {"x": "y"}], ["in", 0, 0, {"mask": {"class_name": "system"}}],
+                          ["_CONSTANT_VALUE", -1, "x", {}], ["_CONSTANT_VALUE", -1, ["a" * 10**6] + [1] * 900, {}]]  # fmt: skip
     for i, value in enumerate([*values, *[[[tensor]] for tensor in tensors]]):
         root = legacy(sequential=False)
         root["config"]["layers"][1]["inbound_nodes"] = value

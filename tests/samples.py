@@ -91,6 +91,18 @@ def legacy(sequential: bool = True) -> dict[str, Any]:
     return {"class_name": "Model", "config": {"name": "model", "layers": layers, **ends}}
 
 
+def with_operations() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The graphs of Keras 3 and of Keras 2 with a multiplication by one at the end."""
+    new, old = graph(), legacy(sequential=False)
+    kept = {"module": "keras.src.ops.numpy", "class_name": "Multiply", "registered_name": "Multiply"}
+    new["config"]["layers"].append(called({**kept, "config": {"name": "x"}}, call(tensor("dense"), 1.0)))
+    config = {"name": "x", "trainable": True, "dtype": "float32", "function": "math.multiply"}
+    calls = [["dense", 0, 0, {"y": 1.0, "name": None}]]
+    old["config"]["layers"].append({"class_name": "TFOpLambda", "config": config, "name": "x", "inbound_nodes": calls})
+    new["config"]["output_layers"] = old["config"]["output_layers"] = [["x", 0, 0]]
+    return new, old
+
+
 def text_of(config: Any) -> bytes:
     return config if isinstance(config, bytes) else json.dumps(config).encode()
 
@@ -240,7 +252,10 @@ def valid() -> dict[str, Members]:
     gadgets["config"]["layers"][2]["build_config"] = GADGET
     bare = architecture()
     del bare["config"]["layers"][0]
+    new, old = with_operations()
     single = {
+        "keras-operation": keras_file(new),
+        "tf-operation": whole_h5(old),
         "without-input-layer": keras_file(bare),
         "deflated": keras_file(method=zipfile.ZIP_DEFLATED),
         "inert-gadgets": keras_file(gadgets),

@@ -109,6 +109,8 @@ class Layer:
             raise FastLSTMError(f"{class_name}: unrecognized keyword arguments {sorted(unknown)}")
         if name is not None and not isinstance(name, str):
             raise FastLSTMError(f"{class_name}: name is {name!r}; expected a string")
+        if input_shape is not None and not isinstance(input_shape, list | tuple):
+            raise FastLSTMError(f"{class_name}: input_shape is {input_shape!r}; expected a tuple of sizes")
         self.name = auto_name(class_name) if name is None else name
         self.dtype = resolve_dtype(dtype, f"{class_name} {self.name!r}")
         self.trainable = trainable

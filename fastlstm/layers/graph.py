@@ -109,7 +109,10 @@ class Node:
                 raise FastLSTMError(f"{layer.who}: its output would have the shape {found}, which cannot be computed")
             return Tensor(shape, layer.dtype, layer, number, next(count))
 
-        self.outputs = map_shapes(tensor, shapes)
+        try:
+            self.outputs = map_shapes(tensor, shapes)
+        except TypeError:  # a shape that was made as if of one tensor, and is none
+            raise FastLSTMError(f"{layer.who}: is called on several tensors; expected one") from None
         layer._nodes.append(self)
 
 
