@@ -18,13 +18,15 @@ def summary_rows(model: Model, expand_nested: bool = False, depth: int = 0) -> l
     """The lines of a model's summary, with those of the models inside it if they are expanded."""
     rows = []
     connections = model.connections()
-    for layer in model.layers:
+    graph = model.class_name == "Functional" and not depth  # whose operations Keras lists as well
+    for layer in model.program.layers if graph else model.layers:
         weights = weights_of(layer, model.trainable)
+        known = layer._input_shape is not None or layer.is_operation
         rows.append(
             Row(
                 label=f"{'   ' * depth}{'└ ' if depth else ''}{layer.name} ({layer.class_name})",
                 shape=_output_shape(model, layer),
-                params=None if layer._input_shape is None else sum(count for count, _, _ in weights),
+                params=sum(count for count, _, _ in weights) if known else None,
                 weights=[] if depth else weights,
                 connected=None if connections is None else connections.get(id(layer), "-"),
                 trainable=("Y" if layer.trainable else "N") if weights else "-",
@@ -53,7 +55,7 @@ def weights_of(layer: Layer, trainable: bool) -> list[tuple[int, int, bool]]:
         (
             math.prod(shape),
             8 if inner.dtype == "float64" else 4,
-            trainable and layer.trainable and inner.trainable and name not in inner.non_trainable,
+            trainable and inner.trainable and name not in inner.non_trainable,
         )
         for _, inner in layer.tree()
         for name, shape in inner._expected.items()

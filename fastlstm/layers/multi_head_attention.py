@@ -158,6 +158,8 @@ class MultiHeadAttention(Layer):
 
     def input_shape_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         given = [*args, *(kwargs[name] for name in self.masked_arguments[len(args) :] if kwargs.get(name) is not None)]
+        if not all(x is None or hasattr(x, "shape") for x in given):
+            raise FastLSTMError(f"{self.who}: is called on {given}; expected one tensor for each of query, value, key")
         return [tuple(x.shape) for x in given if x is not None]
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
