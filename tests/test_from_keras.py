@@ -95,3 +95,14 @@ def test_what_cannot_be_taken_is_refused(keras):
         from_keras(lambdas)
     taken = from_keras(lambdas, custom_layers={"twice": lambda x: x * 2})
     assert np.array_equal(taken(np.ones((1, 3))), np.full((1, 3), 2, "float32"))
+
+
+def test_weights_for_a_model_in_code_need_not_have_its_names(keras, tmp_path):
+    theirs, x = graph(keras), rng().standard_normal((4, 5, 3)).astype("float32")
+    theirs.save(tmp_path / "m.keras")
+    theirs.save_weights(tmp_path / "m.weights.h5")
+    theirs.save(tmp_path / "m.h5")
+    for name in ("m.keras", "m.weights.h5", "m.h5"):
+        ours = graph(fastlstm)
+        ours.load_weights(tmp_path / name)
+        np.testing.assert_allclose(ours(x), theirs(x), rtol=0, atol=BOUND)

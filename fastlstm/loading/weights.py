@@ -26,8 +26,14 @@ Layout = list[tuple[str, Stored]]
 _ROOTS = ("layers", "_layer_checkpoint_dependencies")  # since Keras 2.14; in 2.12 and 2.13
 
 
-def modern_weights(root: Group, model: Model) -> Weights:
+def modern_weights(root: Group, model: Model, named: bool) -> Weights:
     """The arrays of all layers from Keras 3's layout, where the classes of the layers name the groups.
+
+    Parameters
+    ----------
+    named : bool
+        Whether the layers' names must be those that the file gives, as where both come from one file; a
+        model built in code may name its layers otherwise.
 
     Raises
     ------
@@ -50,15 +56,15 @@ def modern_weights(root: Group, model: Model) -> Weights:
     for place, layer in model.tree():
         if place:
             parts = [container if part == "layers" else part for part in place.split("/")]
-            found.append((layer, _layer(layer, "/".join(parts), group_at)))
+            found.append((layer, _layer(layer, "/".join(parts), group_at, named)))
     return found
 
 
-def _layer(layer: Layer, path: str, group_at: Callable[[str], Group | None]) -> dict[str, Array]:
+def _layer(layer: Layer, path: str, group_at: Callable[[str], Group | None], named: bool) -> dict[str, Array]:
     """One layer's own weights from its group."""
     own = group_at(f"{path}/vars")
     name = None if own is None else own.string("name")
-    if name not in (None, layer.name):
+    if named and name not in (None, layer.name):
         raise ModelFileError(
             f"weights: {path} is for a layer named {shown(name)}; expected {shown(layer.name)}"
         )
