@@ -69,8 +69,9 @@ def test_npz_is_a_plain_npz_file(tmp_path):
 
 
 def test_the_same_model_gives_the_same_file(tmp_path):
-    small().save(tmp_path / "a.npz")
-    small().save(tmp_path / "b.npz")
+    model = small()
+    model.save(tmp_path / "a.npz")
+    model.save(tmp_path / "b.npz")
     a, b = ((tmp_path / name).read_bytes() for name in ("a.npz", "b.npz"))
     assert len(a) == len(b)
 

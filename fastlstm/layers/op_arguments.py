@@ -70,7 +70,7 @@ def _checked(name: str, value: Any, who: str) -> Any:
     valid, expected = _CHECKS.get(name, (_is_number, "a number"))
     try:
         fine = valid(value)
-    except TypeError:
+    except (TypeError, ValueError):  # of what cannot be compared, such as an array
         fine = False
     if not fine:
         raise FastLSTMError(f"{who}: {name} is {value!r}; expected {expected}")

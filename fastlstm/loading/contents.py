@@ -131,7 +131,7 @@ def _hdf5(file: BinaryIO) -> Contents:
         written = version or "1.0.0"  # which did not say
         return Contents(kind, config, written, lambda model: legacy_weights(root, model, written))
     kind = "weights in HDF5, in the layout of Keras 3"
-    return Contents(kind, None, version, lambda model: modern_weights(root, model, named=False))
+    return Contents(kind, None, version, lambda model: modern_weights(root, model))
 
 
 def _version(root: Group, inner: str) -> str | None:

@@ -62,4 +62,4 @@ def _weights(files: Members, model: Model) -> Weights:
     from fastlstm.loading.hdf5 import File  # here: our own files need none of it
     from fastlstm.loading.weights import modern_weights
 
-    return modern_weights(File(files.read(name, limit), len(layers)).root, model, named=model.written_by is not None)
+    return modern_weights(File(files.read(name, limit), len(layers)).root, model)

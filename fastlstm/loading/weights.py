@@ -26,14 +26,10 @@ Layout = list[tuple[str, Stored]]
 _ROOTS = ("layers", "_layer_checkpoint_dependencies")  # since Keras 2.14; in 2.12 and 2.13
 
 
-def modern_weights(root: Group, model: Model, named: bool) -> Weights:
+def modern_weights(root: Group, model: Model) -> Weights:
     """The arrays of all layers from Keras 3's layout, where the classes of the layers name the groups.
 
-    Parameters
-    ----------
-    named : bool
-        Whether the layers' names must be those that the file gives, as where both come from one file; a
-        model built in code may name its layers otherwise.
+    The names that the file gives its layers must be the model's, unless the model was built in code.
 
     Raises
     ------
@@ -56,7 +52,7 @@ def modern_weights(root: Group, model: Model, named: bool) -> Weights:
     for place, layer in model.tree():
         if place:
             parts = [container if part == "layers" else part for part in place.split("/")]
-            found.append((layer, _layer(layer, "/".join(parts), group_at, named)))
+            found.append((layer, _layer(layer, "/".join(parts), group_at, model.written_by is not None)))
     return found
 
 
