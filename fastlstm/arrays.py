@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike
 
 from fastlstm.errors import FastLSTMError
 
+_TYPES = {"bool", *(f"float{n}" for n in (16, 32, 64)), *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64))}
+
 
 def numbers_in(nest: Any) -> np.ndarray | None:
     """The array that a number, or a nest of lists of numbers, is; None for anything else.
@@ -29,11 +31,11 @@ def _are_numbers(nest: Any) -> bool:
 
 
 def plain_dtype(name: Any) -> np.dtype[Any] | None:
-    """NumPy's bool, integer or float type of a name; None for anything else.
+    """The bool, integer or float type of a name that Keras has for one, or of NumPy's own; None for anything else.
 
-    Only plain words are asked for: of others NumPy evaluates what looks like a shape in them.
+    NumPy is not asked for other names: it evaluates what looks like a shape in them.
     """
-    if not (isinstance(name, str) and name.isalnum()) and not isinstance(name, type | np.dtype):
+    if not isinstance(name, type | np.dtype) and not (isinstance(name, str) and name in _TYPES):
         return None
     try:
         found: np.dtype[Any] = np.dtype(name)

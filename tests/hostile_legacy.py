@@ -71,7 +71,8 @@ def _calls() -> Iterator[tuple[str, Config]]:
                           ["lstm", 0, 0, {}], ["dense", 0, 0, {}], ["in", 0, 0, {"mask": ["nobody", 0, 0]}],
                           ["in", 0, 0, {"initial_state": ["lstm", 0, 0]}], ["in", 0, 0, {"constants": 3}],
                           ["in", 0, 0, {"x": "y"}], ["in", 0, 0, {"mask": {"class_name": "system"}}],
-                          ["_CONSTANT_VALUE", -1, "x", {}], ["_CONSTANT_VALUE", -1, ["a" * 10**6] + [1] * 900, {}]]  # fmt: skip
+                          ["_CONSTANT_VALUE", -1, "x", {}],
+                          ["_CONSTANT_VALUE", -1, ["a" * 10**6] + [1] * 900, {}]]  # fmt: skip
     for i, value in enumerate([*values, *[[[tensor]] for tensor in tensors]]):
         root = legacy(sequential=False)
         root["config"]["layers"][1]["inbound_nodes"] = value

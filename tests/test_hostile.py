@@ -4,84 +4,31 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import pathlib
-import resource
-import sys
+import struct
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import zipfile
 
 import numpy as np
 import pytest
 
 pytest.importorskip("h5py")
+import fuzz_loading
 import hostile
 import samples
+from hostile_watch import no_hanging, watched
 
 from fastlstm import FastLSTMError
 from fastlstm.loading import load_model
 
 REFUSED = hostile.refused()
 GROUPS = sorted({(case.threat, case.form) for case in REFUSED})
-SECONDS = 0.5  # of the processor's time
-HANGS = 60.0  # seconds on the clock, however busy the machine
-MEMORY = 64 * 2**20
-# Audit events that show a file opened, code run or something else reached.
-WATCHED = ("open", "import", "exec", "compile", "os.", "subprocess.", "socket.", "pickle.", "marshal.", "ctypes.",
-           "shutil.", "tempfile.", "urllib.", "http.", "mmap.", "code.")  # fmt: skip
-
-_events: list[tuple[str, str]] | None = None
 
 
-def _audit(event: str, arguments: tuple[object, ...]) -> None:
-    if _events is not None and event.startswith(WATCHED):
-        _events.append((event, str(arguments[0]) if arguments else ""))
-
-
-sys.addaudithook(_audit)
-
-
-def memory() -> tuple[int, int]:
-    """What the process holds in memory and the most that it held since the last :func:`forget_the_most`, in bytes."""
-    try:
-        lines = pathlib.Path("/proc/self/status").read_text().splitlines()
-        now, most = (int(line.split()[1]) for key in ("VmRSS", "VmHWM") for line in lines if line.startswith(key))
-        return now * 1024, most * 1024
-    except OSError:  # no Linux: the most since the process began
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return most, most
-
-
-def forget_the_most() -> None:
-    try:
-        pathlib.Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
-
-
-@contextmanager
-def watched(folder: pathlib.Path) -> Iterator[None]:
-    """Within: little time, little memory, no module imported, nothing opened but the file in the folder."""
-    global _events
-    modules, events = set(sys.modules), []
-    faulthandler.dump_traceback_later(HANGS, exit=True)
-    forget_the_most()
-    before, _ = memory()
-    start = time.thread_time()
-    _events = events
-    try:
-        yield
-    finally:
-        _events = None
-        seconds = time.thread_time() - start
-        _, most = memory()
-        faulthandler.cancel_dump_traceback_later()
-    assert seconds < SECONDS
-    assert most - before < MEMORY
-    assert set(sys.modules) == modules
-    # A file that os.open() has opened is opened again by its number.
-    others = [e for e in events if not (e[0] == "open" and (e[1].startswith(str(folder)) or e[1].isdigit()))]
-    assert others == []
+@pytest.fixture(autouse=True)
+def ends():
+    no_hanging()
+    yield
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -129,6 +76,34 @@ def test_bad_files_are_refused(tmp_path, threat, form):
     assert wrong == {}
 
 
+@pytest.mark.parametrize("form", ["h5", "weights.h5", "zip", "npz"])
+def test_flipped_bits_give_a_model_or_a_refusal(tmp_path, form):
+    """Some of all bits, other ones in each format: the number of bits and the step have no common divisor."""
+    files = {**samples.WITH_WEIGHTS, **samples.WITH_CONFIG}[form]
+    good = files(samples.weights() if form == "weights.h5" else samples.architecture())
+    name = "weights" if form == "weights.h5" else "model"
+    outcomes = set()
+    for bit in range(0, 8 * len(good[name]), 211):
+        bad = bytearray(good[name])
+        bad[bit // 8] ^= 1 << bit % 8
+        given = hostile.write({**good, name: bytes(bad)}, tmp_path)
+        with watched(tmp_path):
+            try:
+                load_model(**given)
+                outcomes.add("loaded")
+            except FastLSTMError:
+                outcomes.add("refused")
+    assert outcomes == {"loaded", "refused"} or form in ("zip", "npz")  # which have a checksum of most bits
+
+
+def test_fuzzed_files_are_loaded_or_refused():
+    """A few seconds of ``python tests/fuzz_loading.py``, at other numbers each day."""
+    counts, wrong = fuzz_loading.fuzz(5.0, run=int(time.time() // 86400))
+    assert wrong == {}
+    assert {outcome for _, outcome in counts} == {"loaded", "refused"}
+    assert {form for form, _ in counts} == {"configuration", *fuzz_loading.FORMS}
+
+
 @pytest.mark.parametrize("kind", ["missing", "directory", "pipe", "null-in-path", "no-path"])
 def test_what_is_no_file_is_refused(tmp_path, kind):
     path: object = tmp_path / "x"
@@ -156,13 +131,31 @@ def test_a_file_of_many_holes_is_not_read_whole(tmp_path):
                 pass
 
 
+def test_a_member_packed_into_more_than_it_holds_is_not_read(tmp_path):
+    """Of a deflated configuration of some bytes, 1.9 GB of holes."""
+    holes, data = 1900 * 2**20, samples.keras_file(method=zipfile.ZIP_DEFLATED)
+    central, end = data.find(b"PK\1\2"), data.rfind(b"PK\5\6")
+    entry = data.rfind(b"PK\1\2")  # of the last member
+    (packed,) = struct.unpack_from("<I", data, entry + 20)
+    (local,) = struct.unpack_from("<I", data, entry + 42)
+    data = samples.patched(samples.patched(data, entry + 20, "I", packed + holes), local + 18, "I", packed + holes)
+    data = samples.patched(data, end + 16, "I", central + holes)
+    with open(tmp_path / "model", "wb") as file:
+        file.write(data[:central])
+        file.seek(holes, os.SEEK_CUR)
+        file.write(data[central:])
+    with watched(tmp_path), pytest.raises(FastLSTMError, match="is packed into"):
+        load_model(tmp_path / "model")
+
+
 def test_a_file_never_fills_custom_layers(tmp_path):
     """What the caller gives is for the classes that it names, in the call that it is given to."""
     called = []
     given = {"Evil": lambda x: called.append(x) or x}
     config = samples.architecture()
     config |= {"custom_layers": {"Lambda": "Evil"}, "custom_objects": {"Lambda": "Evil"}}
-    config["config"]["layers"].insert(1, samples.node("Lambda", name="l", function="Evil", custom_objects={"l": "Evil"}))
+    evil = samples.node("Lambda", name="l", function="Evil", custom_objects={"l": "Evil"})
+    config["config"]["layers"].insert(1, evil)
     (tmp_path / "model").write_bytes(samples.keras_file(config))
     with pytest.raises(FastLSTMError, match="Lambda, whose code in the file is never run"):
         load_model(tmp_path / "model", custom_layers=given)

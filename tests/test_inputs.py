@@ -149,7 +149,7 @@ def test_weights_are_refused_whole_or_taken_whole(layer, rng):
     for wrong, message in (
         (good[:2], "got 2 arrays; expected 3"),
         ([good[0], good[1], good[2][:-1]], r"bias, is float32 of shape \(39,\); expected numbers of shape \(40,\)"),
-        ([good[0][:3], good[1], good[2]], r"kernel, is float32 of shape \(3, 40\); expected numbers of shape \(4, 40\)"),
+        ([good[0][:3], *good[1:]], r"kernel, is float32 of shape \(3, 40\); expected numbers of shape \(4, 40\)"),
     ):
         with pytest.raises(FastLSTMError, match=message):
             layer.set_weights(wrong)

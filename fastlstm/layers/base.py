@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import re
+import reprlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastlstm.arrays import plain_dtype
+from fastlstm.arrays import numbers_in, plain_dtype
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.graph import Node, tensors_in
 from fastlstm.structure import is_shape, map_structure
@@ -19,6 +22,7 @@ from fastlstm.structure import is_shape, map_structure
 Array = NDArray[Any]
 Shape = tuple[int | None, ...]
 
+signature_of = cache(inspect.signature)
 _counters: dict[str, Iterator[int]] = defaultdict(itertools.count)
 
 
@@ -243,7 +247,12 @@ class Layer:
             Wrong number of arrays, a wrong shape or no numbers; the layer is then unchanged.
         """
         who = f"{self.who}: set_weights"
-        arrays = [np.asarray(w) for w in weights]
+        arrays = []
+        for i, given_array in enumerate(weights):
+            array = numbers_in(given_array)
+            if array is None:
+                raise FastLSTMError(f"{who}: array {i} is {reprlib.repr(given_array)}; expected numbers")
+            arrays.append(array)
         if self._input_shape is None:
             input_shape = self._input_shape_from(arrays)
             if input_shape is None:
@@ -341,6 +350,10 @@ class Layer:
 
     def connect(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Draw a call into a graph: the tensors that it will give. Weights are settled, not yet allocated."""
+        try:
+            signature_of(type(self).call).bind(self, *args, **{**kwargs, "mask": None})  # as the graph will call it
+        except TypeError as error:
+            raise FastLSTMError(f"{self.who}: cannot be called like this in a model: {error}") from None
         self.prepare(self.input_shape_of(args, kwargs))
         return Node(self, args, kwargs, self.output_shape_of(args, kwargs)).outputs
 

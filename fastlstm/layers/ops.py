@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
-from functools import cache
-from inspect import signature
 from typing import Any
 
 import numpy as np
 
 from fastlstm.errors import FastLSTMError, UnsupportedLayerError
-from fastlstm.layers.base import Array, Layer, auto_name
+from fastlstm.layers.base import Array, Layer, auto_name, signature_of
 from fastlstm.layers.graph import MOST_ELEMENTS, Tensor, tensors_in
 from fastlstm.layers.inputs import numpy_errors
 from fastlstm.layers.op_arguments import as_python, checked_config, checked_index, parameters
 from fastlstm.layers.op_shapes import Spec
 from fastlstm.layers.op_table import TABLE, Entry
 from fastlstm.structure import is_shape, map_structure
-
-_signature = cache(signature)
 
 
 class CalledOperation(Layer):
@@ -45,7 +41,7 @@ class CalledOperation(Layer):
         """
         with numpy_errors(f"{self.who}: arguments"):
             entry, values, config = self.resolve(args, kwargs)
-            _signature(entry.run).bind(*values, **config)  # shapes are found of more calls than can be computed
+            signature_of(entry.run).bind(*values, **config)  # shapes are found of more calls than can be computed
             return self._shape(entry, values, config)
 
     def _shape(self, entry: Entry, values: list[Any], config: dict[str, Any]) -> Any:

@@ -201,3 +201,5 @@ class Archive:
             raise ModelFileError(f"{who} has {member.size} bytes; max_file_size is {self._limit}")
         if member.method == STORED and member.size != member.packed:
             raise ModelFileError(f"{who} is stored, yet its sizes {member.packed} and {member.size} differ")
+        if member.packed > member.size + member.size // 1000 + 1000:
+            raise ModelFileError(f"{who} has {member.size} bytes and is packed into {member.packed}")
