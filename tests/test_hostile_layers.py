@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import time
 import tracemalloc
@@ -80,18 +81,18 @@ def test_an_operation_takes_or_refuses_every_value_of_every_argument(function):
         for value in VALUES:
             config = {} if argument is None else {argument: json.loads(json.dumps(value))}
             others = [value, *inputs] if argument is None else inputs
-            start = time.thread_time()
             try:
                 operation = Operation(function, name="x", **config)
-                for other in others:
-                    for args in ((inputs[0],), (inputs[0], other), (other, inputs[0]), ([inputs[0], other],)):
-                        try:
-                            operation.connect(args, {})
-                        except FastLSTMError:
-                            pass
             except FastLSTMError:
-                pass
-            assert time.thread_time() - start < SECONDS, f"{argument}={repr(value)[:50]}"
+                continue
+            for other in others:
+                for args in ((inputs[0],), (inputs[0], other), (other, inputs[0]), ([inputs[0], other],)):
+                    start = time.thread_time()
+                    try:
+                        operation.connect(args, {})
+                    except FastLSTMError:
+                        pass
+                    assert time.thread_time() - start < SECONDS, f"{argument}={repr(value)[:50]}"
 
 
 @pytest.mark.parametrize("name", NAMES)
