@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import hostile
 import samples
+from fuzz_hdf5 import Builder
 from fuzz_mutation import changed, garbled, seed
 from hostile_watch import no_hanging, watched
 
@@ -62,11 +63,13 @@ def _members(form: str, chance: Random) -> samples.Members:
     """The parts of a file, or the files: one of them changed."""
     members = dict(_valid(form, chance.randrange(2)))
     name = chance.choice([name for name in members if name != "metadata.json"])
-    if form == "h5" and chance.random() < 0.5:
-        return {"model": _placed(members["model"], _text(chance))}
+    if form == "h5" and chance.random() < 0.6:
+        return {"model": Builder(chance).file() if chance.random() < 0.3 else _placed(members["model"], _text(chance))}
     if name in ("config.json", "config.npy") or (form == "json" and name == "model"):
         text = _text(chance)
         members[name] = samples.npz_members(config=text)["config.npy"] if form == "npz" else text
+    elif form.endswith("h5") and name != "model" and chance.random() < 0.3:
+        members[name] = Builder(chance).file()
     else:
         members[name] = garbled(members[name], chance)
     return members

@@ -58,7 +58,7 @@ def seed(chance: Random) -> Node:
         root = architecture()
         root["config"]["layers"][1:1] = [layer_node(chance, f"x{i}") for i in range(chance.randrange(1, 4))]
         return root
-    return _drawn(chance, chance.randrange(1, 8))
+    return _drawn(chance, chance.randrange(1, 8) if chance.random() < 0.99 else 300)
 
 
 def _drawn(chance: Random, count: int) -> Node:
@@ -133,6 +133,15 @@ def _repeat(holder: Any, key: Any, chance: Random, root: Any) -> None:
         holder[f"{key}{chance.choice(('', '_1', '0'))}"] = copy.deepcopy(holder[key])
 
 
+def _flood(holder: Any, key: Any, chance: Random, root: Any) -> None:
+    """Something small very often; seldom, since what has become large is slow to write."""
+    if chance.random() < 0.05 and len(json.dumps(holder[key])) < 60:
+        if isinstance(holder, list):
+            holder[key:key] = [copy.deepcopy(holder[key]) for _ in range(chance.choice((3000, 20_000)))]
+        else:
+            holder |= {f"{key}{i}": copy.deepcopy(holder[key]) for i in range(chance.choice((3000, 20_000)))}
+
+
 def _move(holder: Any, key: Any, chance: Random, root: Any) -> None:
     """Something from elsewhere takes its place."""
     other, place = _place(root, chance)
@@ -186,7 +195,7 @@ def _function(holder: Any, key: Any, chance: Random, root: Any) -> None:
 
 
 _CHANGES = (_replace, _replace, _resize, _resize, _delete, _repeat, _move, _move, _swap, _argument, _argument,
-            _classify, _insert, _refer, _refer, _function)  # fmt: skip
+            _classify, _insert, _refer, _refer, _function, _flood)  # fmt: skip
 
 
 # -- changes to text and bytes ------------------------------------------------------------------------
