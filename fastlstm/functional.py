@@ -258,11 +258,10 @@ def _checked(history: Any, who: str) -> tuple[str, int, int]:
 def _tensor(layers: dict[str, Layer], history: Any, who: str) -> Tensor:
     name, node, index = _checked(history, who)
     nodes = layers[name]._nodes if name in layers else []
-    outputs = flatten(nodes[node].outputs) if node < len(nodes) else []
+    outputs = nodes[node].leaves if node < len(nodes) else []
     if index >= len(outputs):
         raise FastLSTMError(f"{who}: output {index} of call {node} of layer {name!r} does not exist")
-    found: Tensor = outputs[index]
-    return found
+    return outputs[index]
 
 
 def Input(

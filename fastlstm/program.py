@@ -12,7 +12,7 @@ from fastlstm.layers.base import Layer, Shape
 from fastlstm.layers.core import InputLayer
 from fastlstm.layers.graph import Node, Tensor, tensors_in
 from fastlstm.layers.stack import goes_on, run_stack
-from fastlstm.structure import flatten, leaves_like, map_structure
+from fastlstm.structure import flatten, is_shape, leaves_like, map_structure
 
 
 class Slot:
@@ -172,7 +172,9 @@ class Program:
             A layer cannot take them, or not with the weights that it has.
         """
         shapes: list[Any] = list(self.shapes)
-        for slot, shape in zip(flatten(self.inputs), leaves_like(self.inputs, input_shapes), strict=True):
+        alone = len(self.entries) == 1 and is_shape(input_shapes)  # as in Keras, a list of one is that one
+        given_shapes = [input_shapes] if alone else leaves_like(self.inputs, input_shapes)
+        for slot, shape in zip(flatten(self.inputs), given_shapes, strict=True):
             shapes[slot.number] = tuple(shape)
 
         def tensor(leaf: Any) -> Any:

@@ -24,6 +24,7 @@ import hostile
 import samples
 from fuzz_hdf5 import Builder
 from fuzz_mutation import changed, garbled, seed
+from fuzz_weights import small, weights_for
 from hostile_watch import no_hanging, watched
 
 from fastlstm import FastLSTMError
@@ -48,6 +49,8 @@ def made(run: int, number: int) -> Input:
         return Input("configuration", {"text": _text(chance)})
     form = chance.choice(FORMS)
     members = _members(form, chance)
+    if form in ("h5", "weights.h5", "legacy.h5") and chance.random() < 0.5:
+        return Input(form, _fitting(form, chance))
     if form in ("zip", "npz"):
         data = samples.archive(members, chance.choice((0, 0, 8)))
         return Input(form, {"model": garbled(data, chance) if chance.random() < 0.3 else data})
@@ -57,6 +60,19 @@ def made(run: int, number: int) -> Input:
 def _text(chance: Random) -> bytes:
     text = json.dumps(changed(seed(chance), chance)).encode()
     return garbled(text, chance) if chance.random() < 0.1 else text
+
+
+def _fitting(form: str, chance: Random) -> samples.Members:
+    """A configuration, changed or not, and weights for it."""
+    config = seed(chance) if chance.random() < 0.7 else changed(seed(chance), chance)
+    text = json.dumps(config).encode()
+    try:
+        model = _described(Contents("a configuration", json.loads(text)), 2**28, None)
+        h5 = weights_for(model, chance, text if form == "h5" else None) if small(model) else Builder(chance).file()
+    except Exception:  # no model: any weights will do
+        h5 = Builder(chance).file()
+    h5 = garbled(h5, chance) if chance.random() < 0.1 else h5
+    return {"model": h5} if form == "h5" else {"model": text, "weights": h5}
 
 
 def _members(form: str, chance: Random) -> samples.Members:

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from hostile_gadgets import GADGETS, IMPORTS, LAMBDAS
-from hostile_legacy import KEYS, TF
+from hostile_legacy import KEYS, OLD, TF
 from hostile_values import CELL, NAMES, VALUES, arguments, minimal
 from samples import architecture, call, called, functional, graph, legacy, node, nodes, tensor, with_operations
 
@@ -22,6 +22,17 @@ Node = dict[str, Any]
 ARGUMENTS = sorted({name for cls in LAYERS.values() for name in arguments(cls)} | set(KEYS))
 CLASSES = [*LAYERS, *TABLE, "Model", "TFOpLambda", "Merge", "CuDNNLSTM", "Convolution1D", "Lambda", "StringLookup"]
 MODULES = (None, "keras", "keras.layers", "keras.src.ops.numpy", "keras.src.ops.nn", "keras.src.ops.core", "os")
+#: Arguments of Keras 1 and 2 with values that they had, as JSON.
+OPTIONS = {
+    "W_regularizer": '{"name": "WeightRegularizer", "l1": 0.0, "l2": 0.1}', "alpha": "0.3", "border_mode": '"same"',
+    "causal": "false", "consume_less": '"cpu"', "dim_ordering": '"th"', "dropout_W": "0.1", "forget_bias_init": '"one"',
+    "init": '"glorot_uniform"', "inner_activation": '"hard_sigmoid"', "input_dtype": '"float32"', "input_length": "4",
+    "kernel_initializer": '{"class_name": "VarianceScaling", "config": {"distribution": "normal", "dtype": "float32"}}',
+    "kernel_regularizer": '{"class_name": "L2", "config": {"l2": 0.1}}', "nb_row": "2", "subsample_length": "1",
+    "dtype": '{"class_name": "Policy", "config": {"name": "float32"}}', "activation": '"hard_sigmoid"',
+}  # fmt: skip
+TAKEN = {"Convolution1D": ("filters", "kernel_size"), "CuDNNLSTM": ("units",), "LSTM": ("units",), "Merge": (),
+         "Embedding": ("input_dim", "output_dim"), "BatchNormalization": ()}  # fmt: skip
 LEAVES = [text for value in VALUES if len(text := json.dumps(value)) < 2000]  # most, and those quickly copied
 SIZES = (0, 1, -1, 2, 3, 4, 5, 7, 8, 64, 1000, 65536, 2**24, 2**31 - 1, 2**31, 2**62)
 WORDS = (0, 1, 2, 3, 7, 8, 64, 96, 255, 256, 4096, 65535, 2**31 - 1, 2**32 - 1, 2**40, 2**63 - 1, 2**63, 2**64 - 1)
@@ -54,11 +65,31 @@ def seed(chance: Random) -> Node:
     if kind == 4:
         old = legacy()
         return {**old, "config": old["config"]["layers"], "keras_version": chance.choice(("1.2.2", "2.1.0"))}
+    if kind == 5:
+        return _old(chance)
     if kind < 7:
         root = architecture()
         root["config"]["layers"][1:1] = [layer_node(chance, f"x{i}") for i in range(chance.randrange(1, 4))]
         return root
     return _drawn(chance, chance.randrange(1, 8) if chance.random() < 0.99 else 300)
+
+
+def _old(chance: Random) -> Node:
+    """Layers of any class as Keras 1 or 2 named them, with some of the arguments that these had."""
+    layers = []
+    for i in range(chance.randrange(1, 4)):
+        kind = chance.choice((*OLD, *OLD, *NAMES))
+        config = {"name": f"x{i}", "units": 3, "filters": 2, "kernel_size": 2, "input_dim": 9, "output_dim": 2}
+        config |= {name: json.loads(text) for name, text in OPTIONS.items() if chance.random() < 0.1}
+        needed = minimal(kind) if kind in LAYERS else {name: config[name] for name in TAKEN.get(kind, ("output_dim",))}
+        kept = {name: value for name, value in config.items() if name in OPTIONS or name == "name"}
+        made = {"class_name": kind, "config": {**copy.deepcopy(needed), **kept}}
+        wrapped = {"class_name": "Bidirectional", "config": {"name": f"b{i}", "layer": made}}
+        layers.append(wrapped if chance.random() < 0.15 else made)
+    layers[0]["config"]["batch_input_shape"] = chance.choice(([None, 4, 2], [None, 4], [None, 6, 6, 3]))
+    version = chance.choice(("1.0.0", "1.2.2", "2.1.5", "2.2.4-tf", "2.11.0"))
+    config = layers if chance.random() < 0.5 else {"name": "old", "layers": layers}
+    return {"class_name": "Sequential", "config": config, "keras_version": version}
 
 
 def _drawn(chance: Random, count: int) -> Node:

@@ -125,6 +125,13 @@ def _ends() -> Iterator[tuple[str, Config]]:
 def _large() -> Iterator[tuple[str, Config]]:
     many = [call([tensor("in")] * 130)] * 130
     yield "calls-that-read-many", drawn(layer("x", *many, kind="Add"), outputs=[["x", 200, 0]])
+    parts = operation("Split", "s", tensor("in"), indices_or_sections=4096, axis=0)
+    often = layer("x", call([tensor("s", 0, i % 4096) for i in range(9000)]), kind="Add")
+    yield "parts-that-are-read-often", drawn(parts, often, outputs=[["nobody", 0, 0]])
+    yield "calls-in-a-row", drawn(layer("x", "in", *[call(tensor("x", i)) for i in range(4900)]), outputs=[["y", 0, 0]])
+    sums = [called(nodes()[0]), layer("x", call([tensor("in")] * 4000), kind="Add")]
+    wide = functional(sums, ["in", 0, 0], ["x", 0, 0], name="m")
+    yield "a-wide-model-called-often", drawn(called(wide, *[call(tensor("in"))] * 3000), outputs=[["y", 0, 0]])
     repeated = [layer(f"a{i}", call([tensor("in")] * 17), kind="Concatenate", axis=2) for i in range(999)]
     yield "a-thousand-that-read-many", drawn(*repeated)
     yield "calls-beyond-the-limit", drawn(layer("x", *["in"] * 15_000))

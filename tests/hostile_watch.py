@@ -8,6 +8,7 @@ import pathlib
 import resource
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -69,7 +70,9 @@ def watched(folder: pathlib.Path | None) -> Iterator[None]:
     start = time.thread_time()
     _heard = heard
     try:
-        yield
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            yield
     finally:
         _heard = None
         seconds = time.thread_time() - start
@@ -81,3 +84,4 @@ def watched(folder: pathlib.Path | None) -> Iterator[None]:
     # A file that os.open() has opened is opened again by its number.
     others = [e for e in heard if not (e[0] == "open" and (e[1].startswith(str(folder)) or e[1].isdigit()))]
     assert others == [], f"reached {others[:3]}"
+    assert not warned, f"warned: {warned[0].message}"

@@ -95,6 +95,8 @@ class Node:
         As the layer was called, with tensors at some leaves.
     outputs
         The tensor it gives, or a nest of them.
+    leaves : list of Tensor
+        The same in flat order.
     """
 
     def __init__(self, layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: Any) -> None:
@@ -113,6 +115,7 @@ class Node:
             self.outputs = map_shapes(tensor, shapes)
         except TypeError:  # a shape that was made as if of one tensor, and is none
             raise FastLSTMError(f"{layer.who}: is called on several tensors; expected one") from None
+        self.leaves: list[Tensor] = flatten(self.outputs)
         layer._nodes.append(self)
 
 

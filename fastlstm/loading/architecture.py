@@ -14,7 +14,7 @@ from fastlstm.model import Model
 from fastlstm.sequential import Sequential
 
 MAX_LAYERS = 1000
-MAX_CALLS = 10_000  # each call of a model inside a model counts its own calls again
+MAX_WORK = 10_000  # calls of layers and tensors that they read; those in a model again for each call of it
 MAX_UNITS = 65536
 MAX_RANK = 8
 MAX_NESTING = 16  # of models and wrappers in each other
@@ -84,7 +84,7 @@ def described(root: Any, max_params: int, custom: Mapping[str, Any] | None = Non
 class _Counts:
     """Walks a configuration for types and ranges of what sizes an allocation or a computation.
 
-    The methods return how many calls one of what they are given comes to.
+    The methods return how much work a call of what they are given comes to.
     """
 
     def __init__(self) -> None:
@@ -109,9 +109,9 @@ class _Counts:
                 raise ModelFileError(
                     f"{who}, layer {i}: inbound_nodes is {shown(calls)}; expected a list of calls with args and kwargs"
                 )
-            total += once * max(1, len(calls))
-            if total > MAX_CALLS:
-                raise ModelFileError(f"{who} has more than {MAX_CALLS} calls of layers, those of models inside counted")
+            total += sum(once + _reads([call["args"], call["kwargs"]]) for call in calls) if calls else once
+            if total > MAX_WORK:
+                raise ModelFileError(f"{who} has more than {MAX_WORK} calls and inputs of layers, those inside counted")
         return total
 
     def layer(self, node: Any, who: str, depth: int) -> int:
@@ -122,7 +122,7 @@ class _Counts:
         config = _entry(node, "config", dict, who)
         if class_name in _MODELS:  # of which every call looks at all shapes inside twice
             return 2 * self.model(config, f"{who} {shown(config.get('name'))} ({class_name})", depth + 1)
-        calls = 1
+        work = 1
         if "name" in config or class_name in LAYERS:
             who = f"{who} {shown(_name(config, who))} ({class_name})"
         if class_name in LAYERS:
@@ -130,23 +130,32 @@ class _Counts:
             for key in _INNER:
                 inner = config.get(key)
                 for part in inner if isinstance(inner, list) else [inner]:
-                    calls += self.inner(part, f"{who}: {key}", depth)
-        return calls
+                    work += self.inner(part, f"{who}: {key}", depth)
+        return work
 
     def inner(self, node: Any, who: str, depth: int) -> int:
         """A layer inside a layer."""
-        calls = 0
+        work = 0
         if isinstance(node, dict) and isinstance(node.get("config"), dict):
             if depth >= MAX_NESTING:
                 raise ModelFileError(f"{who}: layers are nested more than {MAX_NESTING} deep")
             cells = node["config"].get("cells")
             for part in [node, *(cells if isinstance(cells, list) else [])]:
-                calls += self.layer(part, who, depth + 1)
-        return calls
+                work += self.layer(part, who, depth + 1)
+        return work
 
 
 def _is_call(call: Any) -> bool:
     return isinstance(call, dict) and isinstance(call.get("args"), list) and isinstance(call.get("kwargs"), dict)
+
+
+def _reads(part: Any) -> int:
+    """How many tensors there are among a call's arguments."""
+    if isinstance(part, list):
+        return sum(map(_reads, part))
+    if isinstance(part, dict):
+        return 1 if part.get("class_name") == "__keras_tensor__" else sum(map(_reads, part.values()))
+    return 0
 
 
 def _check_config(config: dict[str, Any], who: str) -> None:

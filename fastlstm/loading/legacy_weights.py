@@ -169,11 +169,9 @@ def _from_cudnn(arrays: Arrays, gates: int, bias: Shape) -> Arrays:
     kernels = [part.T.reshape(part.shape, order="F") for part in np.split(kernel, gates, axis=1)]
     recurrents = [part.T for part in np.split(recurrent, gates, axis=1)]
     halves = biases.reshape(2, -1)
-    return [
-        np.concatenate(kernels, axis=1),
-        np.concatenate(recurrents, axis=1),
-        halves if len(bias) == 2 else halves[0] + halves[1],
-    ]
+    with np.errstate(all="ignore"):  # of numbers that are none
+        one = halves[0] + halves[1]
+    return [np.concatenate(kernels, axis=1), np.concatenate(recurrents, axis=1), halves if len(bias) == 2 else one]
 
 
 def _convolution_forms(
