@@ -129,8 +129,8 @@ class Functional(Model):
         def end(nest: Any) -> Any:
             if isinstance(nest, list | tuple) and len(nest) == 3 and isinstance(nest[0], str):
                 label, node, index = nest
-                offset = isinstance(layers.get(label), Functional) and type(node) is int
-                return _tensor(layers, [label, node - offset, index], who)
+                offset = isinstance(layers.get(label), Functional)
+                return _tensor(layers, [label, node - offset if type(node) is int else node, index], who)
             if isinstance(nest, dict):
                 return {key: end(part) for key, part in nest.items()}
             if isinstance(nest, list | tuple):

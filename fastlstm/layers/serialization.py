@@ -162,8 +162,8 @@ def argument_from_config(value: Any, tensor: Callable[[Any], Any], who: str) -> 
         return tensor(config.get("keras_history"))
     if kind == "__slice__" and isinstance(config, dict):
         return slice(*(config.get(end) for end in ("start", "stop", "step")))
-    if kind == "__tuple__":
-        return tuple(argument_from_config(part, tensor, who) for part in value.get("items", ()))
+    if kind == "__tuple__" and isinstance(value.get("items"), list):
+        return tuple(argument_from_config(part, tensor, who) for part in value["items"])
     if kind == "__ellipsis__":
         return Ellipsis
     if kind in ("__numpy__", "__tensor__"):
