@@ -248,6 +248,7 @@ def valid() -> dict[str, Members]:
     """Files that must load, all to the same model: the hostile ones differ from them in one thing."""
     gadgets = architecture()
     gadgets["compile_config"] = gadgets["build_config"] = GADGET
+    gadgets["config"]["layers"][1]["config"] |= {"seed": GADGET, "recurrent_constraint": GADGET}
     gadgets["config"]["layers"][2]["config"]["kernel_regularizer"] = GADGET
     gadgets["config"]["layers"][2]["build_config"] = GADGET
     bare = architecture()

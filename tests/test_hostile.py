@@ -169,6 +169,15 @@ def test_a_file_never_fills_custom_layers(tmp_path):
     assert called == []
 
 
+def test_what_is_inert_in_a_file_is_not_handed_on(tmp_path):
+    """A gadget that nothing here looks at would be one to the Keras that reads what is written."""
+    given = hostile.write(samples.valid()["inert-gadgets"], tmp_path)
+    model = load_model(**given)
+    model.save(tmp_path / "again.npz")
+    assert "system" not in str(model.get_config())
+    assert b"system" in given["path"].read_bytes() and b"system" not in (tmp_path / "again.npz").read_bytes()
+
+
 def test_a_custom_layer_is_not_tried_on_an_input_of_any_size(tmp_path):
     called = []
     config = samples.architecture()

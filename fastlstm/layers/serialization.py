@@ -21,6 +21,10 @@ _custom: ContextVar[Mapping[str, Any]] = ContextVar("custom_layers")
 
 _OPERATIONS = ("keras.src.ops.", "keras.ops", "keras.src.activations.")
 _TF_OPERATIONS = ("TFOpLambda", "SlicingOpLambda")  # what tf.keras saves of operations on its tensors
+_TRAINING = ("_regularizer", "_constraint", "seed")  # ends of the names of arguments that only training reads
+_PENALTIES = {
+    "L1", "L2", "L1L2", "OrthogonalRegularizer", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "SeedGenerator",
+}  # fmt: skip
 _BARE = ("InputLayer", "Sequential", "Functional")  # whose configurations are as short as an operation's
 
 
@@ -102,10 +106,24 @@ def layer_from_config(node: Any) -> Layer:
             f"pass custom_layers={{{class_name!r}: ...}} with a fastlstm.layers.Layer or a function"
         )
     cls = LAYERS[class_name]
+    config = {key: None if _is_foreign(key, value) else value for key, value in config.items()}
     try:
         return cls.from_config(config, fill=False) if cls.holds_layers else cls.from_config(config)  # type: ignore[call-arg]
     except TypeError as error:
         raise FastLSTMError(f"{who}: {class_name} cannot be made from its config: {error}") from None
+
+
+def _is_foreign(key: str, value: Any) -> bool:
+    """Whether this is an object for training alone, and none of Keras's own.
+
+    Such an object is left out: kept, it would reach, in a file that we write, a Keras that may well run it.
+    """
+    if not isinstance(value, dict) or not key.endswith(_TRAINING):
+        return False
+    class_name, module, config = value.get("class_name"), value.get("module", "keras"), value.get("config")
+    plain = isinstance(config, dict) and not any(isinstance(part, dict | list) for part in config.values())
+    own = str(module).split(".")[0] == "keras" and value.get("registered_name") in (None, class_name)
+    return not (plain and own and isinstance(class_name, str) and class_name in _PENALTIES)
 
 
 def _custom_layer(found: Any, node: dict[str, Any]) -> Layer:
