@@ -13,21 +13,25 @@ static uint64_t xgetbv(void)
 
 uint32_t flstm_cpu_features(void)
 {
-    enum { FMA = 1 << 12, OSXSAVE = 1 << 27, AVX = 1 << 28 };  /* leaf 1, ecx */
-    const uint32_t avx2 = 1u << 5;                             /* leaf 7, ebx, as the next */
+    enum { FMA = 1 << 12, OSXSAVE = 1 << 27, AVX = 1 << 28, F16C = 1 << 29 }; /* leaf 1, ecx */
+    enum { ALL = FMA | OSXSAVE | AVX | F16C };
+    const uint32_t avx2 = 1u << 5, vnni = 1u << 11, bf16 = 1u << 5; /* leaf 7, ebx and ecx; then its 1, eax */
     const uint32_t avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; /* F DQ BW VL */
     const uint64_t ymm_saved = 0x06, zmm_saved = 0xe6;
     uint32_t a, b, c, d, found = 0;
 
-    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & (FMA | OSXSAVE | AVX)) != (FMA | OSXSAVE | AVX))
+    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & ALL) != ALL)
         return 0;
     const uint64_t saved = xgetbv();
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
         return 0;
     if ((b & avx2) && (saved & ymm_saved) == ymm_saved) {
         found |= FLSTM_CPU_AVX2;
-        if ((b & avx512) == avx512 && (saved & zmm_saved) == zmm_saved)
-            found |= FLSTM_CPU_AVX512;
+        if ((b & avx512) == avx512 && (saved & zmm_saved) == zmm_saved) {
+            found |= FLSTM_CPU_AVX512 | (c & vnni ? FLSTM_CPU_AVX512_VNNI : 0);
+            if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & bf16))
+                found |= FLSTM_CPU_AVX512_BF16;
+        }
     }
     return found;
 }

@@ -20,10 +20,21 @@ typedef enum flstm_status {
     FLSTM_ERR_SIZE,        /* a product of sizes does not fit in memory's address range */
     FLSTM_ERR_MEMORY,      /* the allocation of a plan failed */
     FLSTM_ERR_ISA,         /* unknown kernel name, or this processor cannot run it */
-    FLSTM_ERR_INTERRUPTED  /* the poll function asked to stop */
+    FLSTM_ERR_INTERRUPTED, /* the poll function asked to stop */
+    FLSTM_ERR_RANGE        /* a weight that its precision cannot hold: not finite, or beyond float16's 65504 */
 } flstm_status;
 
 typedef enum flstm_dtype { FLSTM_F32 = 0, FLSTM_F64 = 1 } flstm_dtype;
+
+/* How a plan keeps its two weight matrices; states, biases, sums and activations stay the dtype's, which is F32
+ * wherever this is not FLSTM_FULL. */
+typedef enum flstm_precision {
+    FLSTM_FULL = 0,
+    FLSTM_BFLOAT16, /* rounded; x and h too, where the processor multiplies bfloat16 and `reproducible` is 0 */
+    FLSTM_FLOAT16,  /* rounded */
+    FLSTM_INT8,     /* a byte and a scale for each column; each row of x and of h is rounded to 1/127 of its largest */
+    FLSTM_PRECISION_COUNT
+} flstm_precision;
 
 /* What a step computes, with act and rec the two activations, and its gates along the last axis. */
 typedef enum flstm_cell {
@@ -61,6 +72,7 @@ typedef struct flstm_config {
     const char *isa;  /* a kernel's name, or NULL for the best that runs here */
     int reproducible; /* 1: only a kernel whose multiply-adds round once */
     flstm_cell cell;
+    flstm_precision precision; /* FLSTM_INT8: of at most 65536 features and units */
 } flstm_config;
 
 /* kernel [I,GU], recurrent_kernel [U,GU], bias [GU], of FLSTM_CELL_GRU [2,GU], or NULL: contiguous, copied.
@@ -102,7 +114,7 @@ flstm_status flstm_run(const flstm_plan *plan, const flstm_call *call, void *wor
 
 typedef struct flstm_program {
     size_t layers;                  /* at least 1 */
-    const flstm_plan *const *plans; /* [layers]; stacked ones are of one dtype */
+    const flstm_plan *const *plans; /* [layers]; all of one dtype */
     const flstm_call *calls;        /* [layers], of one batch and one number of steps; the first one's poll counts */
     int stacked;                    /* 1: each layer above the first reads what the one below puts out, and its
                                      * call's x is not read; 0: the layers have nothing to do with each other */

@@ -18,19 +18,37 @@ typedef enum flstm_end {
     FLSTM_END_RELU
 } flstm_end;
 
-/* Packed weights. Units are grouped in vectors of `lanes`; the last one is padded with zeros, and a
- * padded unit's output is 0. The weights of a vector lie together: for each row k of the weight matrix
- * its gates side by side, so that when the sums are done a unit's gates sit in the same lane of as many
- * registers, and a sweep reads each vector's weights as one stream. */
+/* How the weights are stored. */
+typedef enum flstm_form {
+    FLSTM_FORM_F32,
+    FLSTM_FORM_F64,
+    FLSTM_FORM_BF16,
+    FLSTM_FORM_F16,
+    FLSTM_FORM_I8,     /* a byte, 128 more than the weight over its column's scale */
+    FLSTM_FORM_SPLIT,  /* float32 as the sum of three bfloat16: a matrix of each, one behind the other */
+    FLSTM_FORM_COUNT
+} flstm_form;
+
+/* A packed matrix: [vectors, rows / group, gates, lanes, group] numbers. Units are grouped in vectors of
+ * `lanes`; the last one is padded, and a padded unit's output is 0. The weights of a vector lie together:
+ * for each `group` of rows its gates side by side, so that when the sums are done a unit's gates sit in the
+ * same lane of as many registers, and a sweep reads each vector's weights as one stream. */
+typedef struct flstm_matrix {
+    const void *data;
+    const float *scale; /* [gates, padded] of FLSTM_FORM_I8 */
+    size_t stream;      /* bytes of a vector */
+    size_t plane;       /* bytes of a whole matrix */
+} flstm_matrix;
+
 typedef struct flstm_weights {
     size_t features, units;
     size_t vectors;
-    size_t padded;                /* units rounded up to whole vectors */
-    size_t gates;                 /* 1 to 4; 0 where there are no weights */
+    size_t padded;                 /* units rounded up to whole vectors */
+    size_t gates;                  /* 1 to 4; 0 where there are no weights */
     flstm_end end;
-    const void *kernel;           /* [vectors, features, gates, lanes] */
-    const void *recurrent_kernel; /* [vectors, units, gates, lanes] */
-    const void *bias;             /* [gates, padded] */
+    flstm_matrix kernel;           /* features rows */
+    flstm_matrix recurrent_kernel; /* units rows */
+    const void *bias;              /* [gates, padded] */
     const void *recurrent_bias;   /* [padded], where the fourth of three gates' sums begins */
 } flstm_weights;
 
@@ -66,6 +84,7 @@ typedef struct flstm_sweep {
     ptrdiff_t y_row, y_step;
     void *z;                              /* or NULL */
     ptrdiff_t z_row;
+    void *operands;                       /* flstm_operands bytes, where the kernel reads x and h in another form */
 } flstm_sweep;
 
 enum {
@@ -74,13 +93,39 @@ enum {
 };
 
 typedef struct flstm_kernel {
+    flstm_form form;
     size_t lanes;          /* elements of a vector */
     size_t tile_rows;      /* rows that share one reading of the weights */
+    size_t group;          /* rows of a matrix side by side, ... */
+    size_t whole;          /* ... which are padded to a multiple of this */
+    size_t operand;        /* bytes of an x or h in the form that meets the weights; 0: as they are */
     /* Runs `count` sweeps, at most FLSTM_MOST_SWEEPS, side by side: a step of each, then the next one, so
      * that the end of one step, a chain of operations that wait for each other, hides behind another. */
     void (*sweeps)(size_t count, const flstm_sweep *, size_t steps);
     void (*sigmoid)(size_t n, const void *in, void *out); /* out may be in */
     void (*tanh)(size_t n, const void *in, void *out);
+    const struct flstm_kernel *dot; /* one with instructions for products of this form, or NULL */
+    int dot_needs;                  /* and what the processor must have for it; it may sum in another order */
 } flstm_kernel;
+
+/* A matrix's rows with their padding. */
+static inline size_t flstm_whole(const flstm_kernel *kernel, size_t rows)
+{
+    return (rows + kernel->whole - 1) / kernel->whole * kernel->whole;
+}
+
+/* Bytes of a row of so many operands; whole cache lines, of which the first bytes are the kernel's own. */
+static inline size_t flstm_operand_row(const flstm_kernel *kernel, size_t count)
+{
+    enum { OWN = 16 };
+    return kernel->operand && count ? (OWN + flstm_whole(kernel, count) * kernel->operand + 63) / 64 * 64 : 0;
+}
+
+/* Bytes that a sweep needs for its operands. */
+static inline size_t flstm_operands(const flstm_kernel *kernel, size_t rows, size_t features, size_t units)
+{
+    const size_t whole = (rows + kernel->tile_rows - 1) / kernel->tile_rows * kernel->tile_rows;
+    return whole * (flstm_operand_row(kernel, features) + flstm_operand_row(kernel, units));
+}
 
 #endif

@@ -6,11 +6,14 @@
 #include "kernel.h"
 #include "target.h"
 
-TARGET_BEGIN("avx2,fma")
+TARGET_BEGIN("avx2,fma,f16c")
 #define V_F64 0
+#define V_FORM V_FULL
 #include "vec_avx2.h"
 #include "activations_tpl.h"
 #include "cells_tpl.h"
+#include "tiles_tpl.h"
+#include "products_float_tpl.h"
 #include "kernel_tpl.h"
 TARGET_END
 

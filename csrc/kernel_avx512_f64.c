@@ -8,9 +8,12 @@
 
 TARGET_BEGIN("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
 #define V_F64 1
+#define V_FORM V_FULL
 #include "vec_avx512.h"
 #include "activations_tpl.h"
 #include "cells_tpl.h"
+#include "tiles_tpl.h"
+#include "products_float_tpl.h"
 #include "kernel_tpl.h"
 TARGET_END
 

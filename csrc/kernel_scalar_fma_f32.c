@@ -6,9 +6,12 @@
 
 #define V_F64 0
 #define V_FMA 1
+#define V_FORM V_FULL
 #include "vec_scalar.h"
 #include "activations_tpl.h"
 #include "cells_tpl.h"
+#include "tiles_tpl.h"
+#include "products_float_tpl.h"
 #include "kernel_tpl.h"
 
 const flstm_kernel flstm_kernel_scalar_fma_f32 = KERNEL;

@@ -1,75 +1,63 @@
-/* kernel_tpl.h -- the fused sweep, once for all instruction sets: included by kernel_*.c after a vector
- * header, activations_tpl.h and cells_tpl.h. See kernel.h for what a sweep is. */
-
-#define SUM_BLOCK 32  /* terms of a chain; divides steps.c's FEATURE_BLOCK */
-#define SHORT_SUM 16  /* so few terms, fewer than FEATURE_REST, are not worth waiting for one after the other: */
-#define SHORT_BLOCK 4 /* terms of their chains */
-
-/* A tile is R rows times V vectors of units of G gates. Its G * R * V sums stay in registers, beside R
- * inputs and one vector of weights: what fits, and enough chains to hide a multiply-add's latency. One row
- * takes up to tile_vectors[G - 1][0] vectors at once where that is all of them; of more, the fewer above
- * go together, so that a sweep that turns round finds more of the last one in the cache. */
-#define TILE_VECTORS 4
-#if V_REGS == 32
-#define TILE_ROWS 6
-static const unsigned char tile_vectors[][TILE_ROWS + 1] = {
-    {4, 4, 4, 4, 2, 2, 2}, {3, 3, 2, 2, 1, 1, 1}, {3, 3, 2, 2, 1, 1, 1}, {3, 2, 2, 2, 1, 1, 1}};
-#else
-#define TILE_ROWS 3
-static const unsigned char tile_vectors[][TILE_ROWS + 1] = {{4, 4, 4, 2}, {3, 3, 2, 1}, {3, 3, 2, 1}, {3, 3, 1, 1}};
-#endif
-
-/* sum[r][g][v] += a[r][k] * w[v][k][g] for k < count, `vector` elements between the vectors' weights; the
- * last of the G gates adds to sum number `last`. The products are summed in blocks, each a chain from zero
- * in the order of k, and the blocks added in turn: a long chain would lose several times the digits. */
-static ALWAYS_INLINE void add_blocks(const size_t block, const int G, const int last, const int R, const int V,
-                                     vf sum[][MOST_SUMS][TILE_VECTORS], size_t count, const real *const a[],
-                                     const real *w, size_t vector)
-{
-    for (size_t k = 0; k < count;) {
-        const size_t end = count - k < block ? count : k + block;
-        vf part[TILE_ROWS][MOST_SUMS][TILE_VECTORS];
-        UNROLL for (int r = 0; r < R; r++)
-            UNROLL for (int g = 0; g < G; g++)
-                UNROLL for (int v = 0; v < V; v++)
-                    part[r][g][v] = v_set1(0);
-        for (; k < end; k++, w += G * V_LEN) {
-            vf x[TILE_ROWS];
-            UNROLL for (int r = 0; r < R; r++)
-                x[r] = v_set1(a[r][k]);
-            UNROLL for (int v = 0; v < V; v++)
-                UNROLL for (int g = 0; g < G; g++) {
-                    const vf weight = v_load(w + (size_t)v * vector + (size_t)g * V_LEN);
-                    UNROLL for (int r = 0; r < R; r++)
-                        part[r][g][v] = v_fma(x[r], weight, part[r][g][v]);
-                }
-        }
-        UNROLL for (int r = 0; r < R; r++)
-            UNROLL for (int g = 0; g < G; g++)
-                UNROLL for (int v = 0; v < V; v++) {
-                    vf *const to = &sum[r][g == G - 1 ? last : g][v];
-                    *to = v_add(*to, part[r][g][v]);
-                }
-    }
-}
-
-static ALWAYS_INLINE void accumulate(const int G, const int last, const int R, const int V,
-                                     vf sum[][MOST_SUMS][TILE_VECTORS], size_t count, const real *const a[],
-                                     const real *w, size_t vector)
-{
-    if (G < 4) /* half the code */
-        add_blocks(count <= SHORT_SUM ? SHORT_BLOCK : SUM_BLOCK, G, last, R, V, sum, count, a, w, vector);
-    else if (count <= SHORT_SUM)
-        add_blocks(SHORT_BLOCK, G, last, R, V, sum, count, a, w, vector);
-    else
-        add_blocks(SUM_BLOCK, G, last, R, V, sum, count, a, w, vector);
-}
+/* kernel_tpl.h -- the fused sweep, once for all instruction sets and forms of weights: included by kernel_*.c
+ * after a vector header, activations_tpl.h, cells_tpl.h, tiles_tpl.h and the header of the form's products. See
+ * kernel.h for what a sweep is. */
 
 /* Everything of a sweep at one step, typed. */
 typedef struct step {
     const real *init, *x;
     real *h, *h_next, *c, *reset, *y, *z;
 } step;
+
+static size_t row_of(const flstm_sweep *s, size_t position)
+{
+    return s->row ? s->row[position] : position;
+}
+
+/* What the recurrent weights multiply. */
+static ALWAYS_INLINE const real *recurrent_operand(const flstm_weights *w, const step *at)
+{
+    return w->gates == 1 && w->end == FLSTM_END_CANDIDATE ? at->reset : at->h;
+}
+
+#if OPERAND_BYTES
+/* Bytes of a row of so many operands, as flstm_operand_row says. */
+static ALWAYS_INLINE size_t operand_row(size_t count)
+{
+    return count ? (OPERAND_OWN + (count + WHOLE - 1) / WHOLE * WHOLE * OPERAND_BYTES + 63) / 64 * 64 : 0;
+}
+
+/* Brings x and h of a step into the form that meets the weights: all rows of x, then all of h. */
+static void prepare(const flstm_sweep *s, const step *at)
+{
+    const flstm_weights *w = s->weights;
+    char *to = s->operands;
+    for (size_t i = 0; s->x_count && i < s->rows; i++, to += operand_row(s->x_count))
+        prepare_row(at->x + (ptrdiff_t)row_of(s, i) * s->x_row + s->x_first, s->x_count, to, to + OPERAND_OWN);
+    for (size_t i = 0; at->h && i < s->rows; i++, to += operand_row(w->units))
+        prepare_row(recurrent_operand(w, at) + row_of(s, i) * w->padded, w->units, to, to + OPERAND_OWN);
+}
+
+static ALWAYS_INLINE const char *x_operands(const flstm_sweep *s, const step *at, size_t position)
+{
+    (void)at;
+    return (const char *)s->operands + position * operand_row(s->x_count) + OPERAND_OWN;
+}
+
+static ALWAYS_INLINE const char *h_operands(const flstm_sweep *s, const step *at, size_t position)
+{
+    return x_operands(s, at, s->rows) + position * operand_row(s->weights->units);
+}
+#else
+static ALWAYS_INLINE const char *x_operands(const flstm_sweep *s, const step *at, size_t position)
+{
+    return (const char *)(at->x + (ptrdiff_t)row_of(s, position) * s->x_row + s->x_first);
+}
+
+static ALWAYS_INLINE const char *h_operands(const flstm_sweep *s, const step *at, size_t position)
+{
+    return (const char *)(recurrent_operand(s->weights, at) + row_of(s, position) * s->weights->padded);
+}
+#endif
 
 /* What becomes of the sums of one row and vector number v from `unit` on. */
 static ALWAYS_INLINE void finish(const int G, const flstm_weights *w, const flstm_sweep *s, const step *at, size_t row,
@@ -104,12 +92,12 @@ static ALWAYS_INLINE void tile(const int G, const int R, const int V, const flst
 {
     const int sums = SUMS_OF(G);
     vf sum[TILE_ROWS][MOST_SUMS][TILE_VECTORS];
-    const real *a[TILE_ROWS];
+    const char *a[TILE_ROWS];
     size_t row[TILE_ROWS];
-    const size_t unit = vector * V_LEN, padded = w->padded, gates = (size_t)G;
+    const size_t unit = vector * V_LEN, padded = w->padded;
 
     UNROLL for (int r = 0; r < R; r++) {
-        row[r] = s->row ? s->row[first_row + (size_t)r] : first_row + (size_t)r;
+        row[r] = row_of(s, first_row + (size_t)r);
         const real *init = at->init + (ptrdiff_t)row[r] * s->init_row + unit;
         UNROLL for (int g = 0; g < sums; g++)
             UNROLL for (int v = 0; v < V; v++)
@@ -117,18 +105,14 @@ static ALWAYS_INLINE void tile(const int G, const int R, const int V, const flst
                                       + (size_t)v * V_LEN);
     }
     if (s->x_count) {
-        const size_t stream = w->features * gates * V_LEN;
         UNROLL for (int r = 0; r < R; r++)
-            a[r] = at->x + (ptrdiff_t)row[r] * s->x_row + s->x_first;
-        accumulate(G, G - 1, R, V, sum, s->x_count, a,
-                   (const real *)w->kernel + vector * stream + s->x_first * gates * V_LEN, stream);
+            a[r] = x_operands(s, at, first_row + (size_t)r);
+        add_products(G, G - 1, R, V, sum, &w->kernel, padded, vector, s->x_first, s->x_count, a);
     }
     if (at->h) {
-        const size_t stream = w->units * gates * V_LEN;
-        const real *const operand = G == 1 && w->end == FLSTM_END_CANDIDATE ? at->reset : at->h;
         UNROLL for (int r = 0; r < R; r++)
-            a[r] = operand + row[r] * padded;
-        accumulate(G, sums - 1, R, V, sum, w->units, a, (const real *)w->recurrent_kernel + vector * stream, stream);
+            a[r] = h_operands(s, at, first_row + (size_t)r);
+        add_products(G, sums - 1, R, V, sum, &w->recurrent_kernel, padded, vector, 0, w->units, a);
     }
     const int unrolled = G == 4 ? R : 0; /* there are many more tiles of fewer gates: a third of their code */
     UNROLL for (int r = 0; r < unrolled; r++)
@@ -143,31 +127,20 @@ static ALWAYS_INLINE void tile(const int G, const int R, const int V, const flst
 typedef void run_tile(size_t rows, size_t vectors, const flstm_weights *w, const flstm_sweep *s, const step *at,
                       size_t vector, size_t first_row);
 
-#define TILE(G, R, V) case (R) * 8 + (V): tile(G, R, V, w, s, at, vector, first_row); return;
-#define UP_TO_2(G, R) TILE(G, R, 1) TILE(G, R, 2)
-#define UP_TO_3(G, R) UP_TO_2(G, R) TILE(G, R, 3)
-#define UP_TO_4(G, R) UP_TO_3(G, R) TILE(G, R, 4)
-#define RUN_TILE(G, TILES)                                                                              \
+#define RUN_TILE(G)                                                                                     \
     static void run_tile_##G(size_t rows, size_t vectors, const flstm_weights *w, const flstm_sweep *s, \
                              const step *at, size_t vector, size_t first_row)                           \
     {                                                                                                   \
+        enum { gates = G };                                                                             \
         switch (rows * 8 + vectors) {                                                                   \
-            TILES                                                                                       \
+            TILES_##G(TILE)                                                                             \
         }                                                                                               \
     }
-/* as tile_vectors says */
-#if V_REGS == 32
-#define FEW(G) UP_TO_3(G, 1) UP_TO_2(G, 2) UP_TO_2(G, 3) TILE(G, 4, 1) TILE(G, 5, 1) TILE(G, 6, 1)
-RUN_TILE(1, UP_TO_4(1, 1) UP_TO_4(1, 2) UP_TO_4(1, 3) UP_TO_2(1, 4) UP_TO_2(1, 5) UP_TO_2(1, 6))
-RUN_TILE(2, FEW(2))
-RUN_TILE(3, FEW(3))
-RUN_TILE(4, FEW(4))
-#else
-RUN_TILE(1, UP_TO_4(1, 1) UP_TO_4(1, 2) UP_TO_2(1, 3))
-RUN_TILE(2, UP_TO_3(2, 1) UP_TO_2(2, 2) TILE(2, 3, 1))
-RUN_TILE(3, UP_TO_3(3, 1) UP_TO_2(3, 2) TILE(3, 3, 1))
-RUN_TILE(4, UP_TO_3(4, 1) TILE(4, 2, 1) TILE(4, 3, 1))
-#endif
+#define TILE(R, V) case (R) * 8 + (V): tile(gates, R, V, w, s, at, vector, first_row); return;
+RUN_TILE(1)
+RUN_TILE(2)
+RUN_TILE(3)
+RUN_TILE(4)
 
 /* `whole` cut into nearly even parts of at most `most`. */
 typedef struct parts {
@@ -209,6 +182,9 @@ static progress begin(const flstm_sweep *s)
 static void run_step(const flstm_sweep *s, progress *p)
 {
     step *const at = &p->at;
+#if OPERAND_BYTES
+    prepare(s, at);
+#endif
     for (size_t n = 0; n < p->groups.count; n++) {
         const size_t group = p->backwards ? p->groups.count - 1 - n : n;
         const size_t vector = part(&p->groups, group), vectors = part(&p->groups, group + 1) - vector;
@@ -240,4 +216,7 @@ static void sweeps(size_t count, const flstm_sweep *s, size_t steps)
             run_step(&s[i], &p[i]);
 }
 
-#define KERNEL {V_LEN, TILE_ROWS, sweeps, sigmoid, hyperbolic_tangent}
+/* A flstm_kernel; dot, needs: its last two members. */
+#define KERNEL_WITH(dot, needs) \
+    {FORM, V_LEN, TILE_ROWS, GROUP, WHOLE, OPERAND_BYTES, sweeps, sigmoid, hyperbolic_tangent, dot, needs}
+#define KERNEL KERNEL_WITH(NULL, 0)

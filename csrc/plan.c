@@ -9,9 +9,11 @@
 #include <string.h>
 
 #include "cpu.h"
+#include "pack.h"
 
-#define FLSTM_KERNEL(name, fused, needs) \
-    extern const flstm_kernel flstm_kernel_##name##_f32, flstm_kernel_##name##_f64;
+#define FLSTM_KERNEL(name, fused, needs, f32, f64, bf16, f16, i8)                                              \
+    extern const flstm_kernel flstm_kernel_##f32, flstm_kernel_##f64, flstm_kernel_##bf16, flstm_kernel_##f16, \
+        flstm_kernel_##i8;
 #include "kernels.inc"
 #undef FLSTM_KERNEL
 
@@ -19,15 +21,19 @@ static const struct listed {
     const char *name;
     int fused;
     uint32_t needs;
-    const flstm_kernel *of[2]; /* by dtype */
+    const flstm_kernel *of[FLSTM_FORM_COUNT];
 } kernels[] = {
-#define FLSTM_KERNEL(name, fused, needs) \
-    {#name, fused, needs, {&flstm_kernel_##name##_f32, &flstm_kernel_##name##_f64}},
+#define FLSTM_KERNEL(name, fused, needs, f32, f64, bf16, f16, i8)                       \
+    {#name, fused, needs,                                                               \
+     {&flstm_kernel_##f32, &flstm_kernel_##f64, &flstm_kernel_##bf16, &flstm_kernel_##f16, &flstm_kernel_##i8}},
 #include "kernels.inc"
 #undef FLSTM_KERNEL
 };
 
-enum { KERNELS = sizeof kernels / sizeof *kernels };
+enum {
+    KERNELS = sizeof kernels / sizeof *kernels,
+    INT8_MOST = 1 << 16 /* products of bytes whose sum fits an integer of 32 bits */
+};
 
 const char *flstm_kernel_name(size_t index)
 {
@@ -49,39 +55,22 @@ const flstm_kernel *flstm_listed_kernel(flstm_dtype dtype, size_t index)
     return index < KERNELS && (dtype == FLSTM_F32 || dtype == FLSTM_F64) ? kernels[index].of[dtype] : NULL;
 }
 
-const flstm_kernel *flstm_choose_kernel(flstm_dtype dtype, const char *isa, int reproducible, const char **name)
+const flstm_kernel *flstm_choose_kernel(flstm_form form, const char *isa, int reproducible, const char **name)
 {
     const uint32_t have = flstm_cpu_features();
     for (size_t i = 0; i < KERNELS; i++) {
         const struct listed *k = &kernels[i];
         if ((isa && strcmp(isa, k->name) != 0) || (k->needs & ~have) || (reproducible && !k->fused))
             continue;
+        const flstm_kernel *const found = k->of[form];
+        const int free_order = !reproducible || form == FLSTM_FORM_I8; /* whose sums are exact in any order */
         *name = k->name;
-        return k->of[dtype];
+        return found->dot && free_order && !((uint32_t)found->dot_needs & ~have) ? found->dot : found;
     }
     return NULL;
 }
 
 /* ---- packing --------------------------------------------------------------------------------- */
-
-/* source [rows, columns] -> [vectors, rows, gates, lanes]: column g * units + u is gate g of unit u, and the
- * first gate of w is number `gate`. What the columns do not fill stays zero, as the destination is. */
-static void pack(const flstm_plan *plan, const flstm_weights *w, size_t gate, size_t rows, const void *source,
-                 const void *destination)
-{
-    const size_t lanes = plan->kernel->lanes, e = plan->element;
-    const size_t columns = plan->columns;
-    const char *from = source;
-    char *to = (char *)(uintptr_t)destination;
-    for (size_t first = 0; first < w->units; first += lanes) {
-        const size_t width = w->units - first < lanes ? w->units - first : lanes;
-        for (size_t k = 0; k < rows; k++)
-            for (size_t g = gate; g < gate + w->gates; g++, to += lanes * e) {
-                const size_t column = g * w->units + first, left = column < columns ? columns - column : 0;
-                memcpy(to, from + (k * columns + (left ? column : 0)) * e, (left < width ? left : width) * e);
-            }
-    }
-}
 
 static int multiply(size_t a, size_t b, size_t *product)
 {
@@ -126,20 +115,21 @@ static void pack_bias(const flstm_plan *plan, const flstm_weights *w, size_t gat
 }
 
 /* The parts of some weights in memory from `base` on; returns their bytes. With base NULL, only that. */
-static size_t lay_out(flstm_weights *w, size_t element, int recurrent, const char *base)
+static size_t lay_out(flstm_weights *w, const flstm_plan *plan, int recurrent, char *base)
 {
-    const size_t row = w->gates * w->padded * element;
+    const size_t e = plan->element;
     size_t at = 0;
-#define PART(pointer, bytes)              \
-    do {                                  \
+#define PART(pointer, bytes)                  \
+    do {                                      \
         w->pointer = base ? base + at : NULL; \
-        at += flstm_align64(bytes);       \
+        at += flstm_align64(bytes);           \
     } while (0)
-    PART(bias, row);
-    PART(recurrent_bias, w->end == FLSTM_END_GRU ? w->padded * element : 0);
-    PART(kernel, row * w->features);
-    PART(recurrent_kernel, recurrent ? row * w->units : 0);
+    PART(bias, w->gates * w->padded * e);
+    PART(recurrent_bias, w->end == FLSTM_END_GRU ? w->padded * e : 0);
 #undef PART
+    at += flstm_place_matrix(&w->kernel, plan->kernel, w, w->features, base ? base + at : NULL);
+    if (recurrent)
+        at += flstm_place_matrix(&w->recurrent_kernel, plan->kernel, w, w->units, base ? base + at : NULL);
     return at;
 }
 
@@ -164,6 +154,12 @@ static void divide(flstm_plan *plan)
     plan->candidate.end = FLSTM_END_CANDIDATE;
 }
 
+static flstm_form form_of(const flstm_config *config)
+{
+    static const flstm_form forms[] = {FLSTM_FORM_F32, FLSTM_FORM_BF16, FLSTM_FORM_F16, FLSTM_FORM_I8};
+    return config->dtype == FLSTM_F64 ? FLSTM_FORM_F64 : forms[config->precision];
+}
+
 flstm_status flstm_pack_plan(flstm_plan **result, const flstm_config *config, size_t units, size_t columns,
                              const void *kernel, const void *recurrent_kernel, const void *bias)
 {
@@ -173,7 +169,7 @@ flstm_status flstm_pack_plan(flstm_plan **result, const flstm_config *config, si
                        .columns = columns,
                        .activation = config->activation,
                        .recurrent_activation = config->recurrent_activation};
-    plan.kernel = flstm_choose_kernel(config->dtype, config->isa, config->reproducible, &plan.isa);
+    plan.kernel = flstm_choose_kernel(form_of(config), config->isa, config->reproducible, &plan.isa);
     if (!plan.kernel)
         return FLSTM_ERR_ISA;
 
@@ -193,17 +189,23 @@ flstm_status flstm_pack_plan(flstm_plan **result, const flstm_config *config, si
 
     size_t at = flstm_align64(sizeof plan), bytes = at;
     for (size_t i = 0; i < 2; i++)
-        bytes += parts[i]->gates ? lay_out(parts[i], plan.element, recurrent_kernel != NULL, NULL) : 0;
+        bytes += parts[i]->gates ? lay_out(parts[i], &plan, recurrent_kernel != NULL, NULL) : 0;
     char *const memory = allocate(bytes, &plan.bytes);
     if (!memory)
         return FLSTM_ERR_MEMORY;
+    int held = 1;
     for (size_t i = 0, gate = 0; i < 2 && parts[i]->gates; gate += parts[i++]->gates) {
-        at += lay_out(parts[i], plan.element, recurrent_kernel != NULL, memory + at);
+        at += lay_out(parts[i], &plan, recurrent_kernel != NULL, memory + at);
         if (bias)
             pack_bias(&plan, parts[i], gate, bias);
-        pack(&plan, parts[i], gate, w->features, kernel, parts[i]->kernel);
+        held &= flstm_pack_matrix(&parts[i]->kernel, plan.kernel, parts[i], gate, w->features, columns, kernel);
         if (recurrent_kernel)
-            pack(&plan, parts[i], gate, units, recurrent_kernel, parts[i]->recurrent_kernel);
+            held &= flstm_pack_matrix(&parts[i]->recurrent_kernel, plan.kernel, parts[i], gate, units, columns,
+                                      recurrent_kernel);
+    }
+    if (!held) {
+        free(memory);
+        return FLSTM_ERR_RANGE;
     }
     memcpy(memory, &plan, sizeof plan);
     *result = (flstm_plan *)memory;
@@ -215,7 +217,9 @@ int flstm_config_valid(const flstm_config *config)
     return config && config->features > 0 && config->units > 0
            && (config->dtype == FLSTM_F32 || config->dtype == FLSTM_F64) && (unsigned)config->cell < FLSTM_CELL_COUNT
            && (unsigned)config->activation < FLSTM_ACT_COUNT
-           && (unsigned)config->recurrent_activation < FLSTM_ACT_COUNT;
+           && (unsigned)config->recurrent_activation < FLSTM_ACT_COUNT
+           && (unsigned)config->precision < FLSTM_PRECISION_COUNT
+           && (config->precision == FLSTM_FULL || config->dtype == FLSTM_F32);
 }
 
 flstm_status flstm_plan_create(flstm_plan **result, const flstm_config *config, const void *kernel,
@@ -226,7 +230,8 @@ flstm_status flstm_plan_create(flstm_plan **result, const flstm_config *config, 
     *result = NULL;
     if (!flstm_config_valid(config) || !kernel || !recurrent_kernel)
         return FLSTM_ERR_ARGUMENT;
-    if (config->units > SIZE_MAX / 64)
+    const size_t most = config->precision == FLSTM_INT8 ? INT8_MOST : SIZE_MAX / 64;
+    if (config->units > most || config->features > most)
         return FLSTM_ERR_SIZE;
     const size_t gates = config->cell == FLSTM_CELL_LSTM ? 4 : config->cell == FLSTM_CELL_SIMPLE ? 1 : 3;
     return flstm_pack_plan(result, config, config->units, gates * config->units, kernel, recurrent_kernel, bias);

@@ -32,8 +32,8 @@ int flstm_config_valid(const flstm_config *config);
 flstm_status flstm_pack_plan(flstm_plan **result, const flstm_config *config, size_t units, size_t columns,
                              const void *kernel, const void *recurrent_kernel, const void *bias);
 
-/* The best kernel that runs here, or the one named; NULL if there is none. */
-const flstm_kernel *flstm_choose_kernel(flstm_dtype dtype, const char *isa, int reproducible, const char **name);
+/* The best kernel for the form that runs here, or the one named; NULL if there is none. */
+const flstm_kernel *flstm_choose_kernel(flstm_form form, const char *isa, int reproducible, const char **name);
 
 /* Kernel `index` of the list, or NULL past its end. */
 const flstm_kernel *flstm_listed_kernel(flstm_dtype dtype, size_t index);

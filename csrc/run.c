@@ -143,7 +143,7 @@ static int program_valid(const flstm_program *p)
     for (size_t l = 0; l < p->layers; l++) {
         const flstm_call *call = &p->calls[l], *below = p->stacked && l > 0 ? call - 1 : NULL;
         if (!p->plans[l] || call->batch != p->calls[0].batch || call->steps != p->calls[0].steps
-            || call->batch > UINT32_MAX || p->plans[l]->kernel != p->plans[0]->kernel
+            || call->batch > UINT32_MAX || p->plans[l]->dtype != p->plans[0]->dtype
             || (!flstm_has_c(p->plans[l]) && (call->c0 || call->c)))
             return 0;
         if (below ? call->go_backwards || p->plans[l]->weights.features != p->plans[l - 1]->weights.units

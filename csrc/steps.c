@@ -13,7 +13,7 @@ enum {
 };
 
 static void products(const flstm_kernel *kernel, const flstm_weights *weights, size_t vector, size_t vectors,
-                     size_t rows, const char *x, ptrdiff_t x_row, char *z, ptrdiff_t z_row)
+                     size_t rows, const char *x, ptrdiff_t x_row, char *z, ptrdiff_t z_row, void *operands)
 {
     for (size_t first = 0, n; first < weights->features; first += n) {
         const size_t left = weights->features - first;
@@ -23,14 +23,14 @@ static void products(const flstm_kernel *kernel, const flstm_weights *weights, s
             .init = first ? z : weights->bias, .init_row = first ? z_row : 0,
             .x = x, .x_row = x_row,
             .x_first = first, .x_count = n,
-            .z = z, .z_row = z_row};
+            .z = z, .z_row = z_row, .operands = operands};
         kernel->sweeps(1, &s, 1);
     }
 }
 
 void flstm_products(const flstm_plan *plan, size_t rows, const char *x, ptrdiff_t x_row, char *z, ptrdiff_t z_row)
 {
-    products(plan->kernel, &plan->weights, 0, plan->weights.vectors, rows, x, x_row, z, z_row);
+    products(plan->kernel, &plan->weights, 0, plan->weights.vectors, rows, x, x_row, z, z_row, NULL);
 }
 
 /* The input's share of the sums for `steps` steps, as one product with steps in the place of rows. */
@@ -42,10 +42,10 @@ static void project(const chain *w, size_t steps)
     for (ptrdiff_t r = 0; r < (ptrdiff_t)w->rows; r++) {
         const char *const x = w->x + r * w->x_row * e;
         char *const z = w->gates + r * gates * e;
-        products(plan->kernel, &plan->weights, w->vector, w->vectors, steps, x, w->x_step, z, step);
+        products(plan->kernel, &plan->weights, w->vector, w->vectors, steps, x, w->x_step, z, step, w->operands);
         if (plan->candidate.gates)
             products(plan->kernel, &plan->candidate, w->vector, w->vectors, steps, x, w->x_step,
-                     z + (ptrdiff_t)plan->weights.gates * padded * e, step);
+                     z + (ptrdiff_t)plan->weights.gates * padded * e, step, w->operands);
     }
 }
 
@@ -58,7 +58,7 @@ static size_t sweeps_of(const chain *w, ptrdiff_t projected, flstm_sweep s[2])
     s[0] = (flstm_sweep){
         .weights = &plan->weights, .vector = w->vector, .vectors = w->vectors, .meet = w->meet, .rows = w->rows,
         .backwards = w->swapped, .h = w->h, .h_next = w->h_next, .c = w->c, .reset = w->reset,
-        .y = w->y, .y_row = w->y_row, .y_step = w->y_step};
+        .y = w->y, .y_row = w->y_row, .y_step = w->y_step, .operands = w->operands};
     if (projected >= 0) {
         s[0].init = w->gates + projected * step * (ptrdiff_t)plan->element;
         s[0].init_row = gates, s[0].init_step = step;
@@ -226,7 +226,7 @@ int flstm_advance(size_t count, chain *const w[], const size_t n[], watch *watch
         projected[i] = w[i]->chunk && n[i] > 1 ? 0 : -1;
         if (projected[i] == 0)
             project(w[i], n[i]);
-        together = !waits(w[i]) ? 0 : together < n[i] ? together : n[i];
+        together = !waits(w[i]) || w[i]->plan->kernel != w[0]->plan->kernel ? 0 : together < n[i] ? together : n[i];
         work += flstm_step_work(w[i]);
     }
     for (size_t done = 0, steps; done < together; done += steps) {

@@ -49,6 +49,8 @@ size_t flstm_lay_out(chain *w, size_t members, size_t member, char *base)
     PART(reset, char, between ? rows * row : 0, 0);
     PART(gates, char, w->chunk * rows * w->plan->gates * row, 0);
     PART(z, char, w->plan->fused_cell ? 0 : rows * w->plan->sums * row, 0);
+    PART(operands, char, flstm_operands(w->plan->kernel, rows > w->chunk ? rows : w->chunk, w->plan->weights.features,
+                                        w->plan->weights.units), 1);
     PART(active, uint32_t, rows * sizeof(uint32_t), 1);
     PART(seen, uint8_t, rows, 1);
 #undef PART

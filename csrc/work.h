@@ -26,6 +26,7 @@ typedef struct chain {
     int swapped;      /* h and h_next have changed places: the step is an odd one */
     char *gates;      /* [chunk, rows, gates, padded]: the input's share of the sums */
     char *z;          /* [rows, sums, padded]: whole sums, where the cell is not the kernel's */
+    char *operands;   /* x and h of a sweep in the form that the kernel multiplies, where that is not theirs */
     uint32_t *active; /* rows that the mask lets run at this step */
     uint8_t *seen;    /* rows that ran at some step of this call */
 } chain;

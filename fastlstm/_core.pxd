@@ -12,10 +12,16 @@ cdef extern from "fastlstm.h" nogil:
         FLSTM_ERR_MEMORY
         FLSTM_ERR_ISA
         FLSTM_ERR_INTERRUPTED
+        FLSTM_ERR_RANGE
     ctypedef enum flstm_dtype:
         FLSTM_F32
         FLSTM_F64
     ctypedef int flstm_activation
+    ctypedef enum flstm_precision:
+        FLSTM_FULL
+        FLSTM_BFLOAT16
+        FLSTM_FLOAT16
+        FLSTM_INT8
     ctypedef enum flstm_cell:
         FLSTM_CELL_LSTM
         FLSTM_CELL_GRU
@@ -32,6 +38,7 @@ cdef extern from "fastlstm.h" nogil:
         const char *isa
         int reproducible
         flstm_cell cell
+        flstm_precision precision
     ctypedef struct flstm_call:
         size_t batch
         size_t steps

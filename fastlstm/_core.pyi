@@ -38,6 +38,7 @@ class Plan:
         reproducible: bool,
         threads: int = 0,
         cell: str = "lstm",
+        precision: str = "float32",
     ) -> None: ...
 
 def run_layer(job: tuple[Any, ...]) -> None: ...

@@ -29,7 +29,9 @@ cdef int check(flstm_status status) except -1:
     if status == FLSTM_ERR_MEMORY:
         raise MemoryError("fastlstm: no memory for the packed weights")
     if status == FLSTM_ERR_SIZE:
-        raise FastLSTMError("features and units: their product is beyond the address range")
+        raise FastLSTMError("features and units: their product is beyond the address range, or one beyond int8's 65536")
+    if status == FLSTM_ERR_RANGE:
+        raise FastLSTMError("precision: a weight is not finite, or beyond float16's 65504; use 'float32'")
     if status == FLSTM_ERR_ISA:
         raise FastLSTMError("isa: no such kernel, or this processor cannot run it")
     raise FastLSTMError("fastlstm: the C library refused its arguments; please report this")
@@ -123,6 +125,12 @@ cdef dict CELLS = {
 }
 
 
+# How weights can be kept.
+cdef dict PRECISIONS = {
+    "float32": FLSTM_FULL, "bfloat16": FLSTM_BFLOAT16, "float16": FLSTM_FLOAT16, "int8": FLSTM_INT8,
+}
+
+
 cdef class Plan:
     """Packed weights of a cell and the kernel chosen for them; immutable, usable from any thread.
 
@@ -141,7 +149,7 @@ cdef class Plan:
 
     def __cinit__(self, cnp.ndarray kernel not None, cnp.ndarray recurrent_kernel not None, cnp.ndarray bias,
                   int activation, int recurrent_activation, isa, bint reproducible, size_t threads=0,
-                  str cell not None="lstm"):
+                  str cell not None="lstm", str precision not None="float32"):
         cdef flstm_config config
         cdef bytes name = None if isa is None else isa.encode()
         config.cell, self.gates, bias_rows, self.states = CELLS[cell]
@@ -154,6 +162,7 @@ cdef class Plan:
         if name is not None:
             config.isa = name
         config.reproducible = reproducible
+        config.precision = PRECISIONS[precision]
         self.features, self.units, self.dtype = config.features, config.units, kernel.dtype
         self.typenum = cnp.PyArray_TYPE(kernel)
         self.element, self.threads = kernel.itemsize, threads
@@ -358,6 +367,7 @@ cdef class DensePlan:
         config.features, config.units = kernel.shape[0], kernel.shape[1]
         config.activation = config.recurrent_activation = activation
         config.isa, config.reproducible, config.cell = name, False, FLSTM_CELL_LSTM
+        config.precision = FLSTM_FULL
         self.features, self.units, self.dtype = config.features, config.units, kernel.dtype
         self.typenum, self.element = cnp.PyArray_TYPE(kernel), kernel.itemsize
         for array, size in ((kernel, self.features * self.units), (bias, self.units)):

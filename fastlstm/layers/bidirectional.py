@@ -269,7 +269,7 @@ def _copy(layer: Any, prefix: str, **changes: Any) -> Any:
     config = {**layer.get_config(), **changes, "name": prefix + layer.name.removeprefix(prefix)}
     if isinstance(layer, RNN):
         return RNN.from_config(config)
-    copy = type(layer)(**config, isa=layer.isa, reproducible=layer.reproducible, threads=layer.threads)
+    copy = type(layer)(**config, isa=layer.isa, reproducible=layer.reproducible, threads=layer.threads, precision=layer.precision)
     if hasattr(layer, "use_cudnn"):  # kept, as Keras does, though no configuration has it
         copy.use_cudnn = layer.use_cudnn
     return copy

@@ -33,6 +33,10 @@ def fraction(value: Any, what: str) -> float:
     return min(1.0, max(0.0, value))
 
 
+#: How weights can be kept.
+PRECISIONS = ("float32", "bfloat16", "float16", "int8")
+
+
 class CellWeights(Layer):
     """The arguments that say what a step computes, and its weights.
 
@@ -44,6 +48,11 @@ class CellWeights(Layer):
         Only kernels that round each multiply-add once: the same bits on every one of them.
     threads : int, optional
         Threads that a call may use; default ``fastlstm.get_num_threads()``. They change no result.
+    precision : str
+        How the packed weights are kept: ``"float32"`` (default; in full, as the layer's dtype has them),
+        ``"bfloat16"``, ``"float16"`` (half the memory) or ``"int8"`` (a quarter). All but the first are faster where
+        memory is what a step waits for, and less exact: see ``Model.precision_report``. Sums, states and
+        activations stay float32.
     """
 
     supports_masking = True
@@ -78,6 +87,7 @@ class CellWeights(Layer):
         isa: str | None = None,
         reproducible: bool = False,
         threads: int | None = None,
+        precision: str = "float32",
         **base: Any,
     ) -> None:
         super().__init__(**base)
@@ -94,6 +104,7 @@ class CellWeights(Layer):
         self.reproducible = reproducible
         self.threads = None if threads is None else checked_threads(threads, f"{self.who}: threads")
         self._plan: _core.Plan | None = None
+        self.precision = precision
         self._saved_config = {
             "kernel_initializer": initializers.serialize(kernel_initializer),
             "recurrent_initializer": initializers.serialize(recurrent_initializer),
@@ -106,6 +117,20 @@ class CellWeights(Layer):
             "bias_constraint": plain(bias_constraint),
             "seed": seed,
         }
+
+    @property
+    def precision(self) -> str:
+        """How the packed weights are kept; may be set at any time."""
+        return self._precision
+
+    @precision.setter
+    def precision(self, precision: str) -> None:
+        if not isinstance(precision, str) or precision not in PRECISIONS:
+            raise FastLSTMError(f"{self.who}: precision is {precision!r}; expected one of {', '.join(PRECISIONS)}")
+        if precision != "float32" and self._real != np.float32:
+            raise FastLSTMError(f"{self.who}: precision={precision!r} needs dtype float32; the layer's is {self._real}")
+        self._precision = precision
+        self._plan = None
 
     # -- what a step computes -------------------------------------------------------------------------
 
@@ -164,7 +189,7 @@ class CellWeights(Layer):
             get_num_threads()  # the default is asked for at the latest now
             plan = self._plan = _core.Plan(
                 w["kernel"], w["recurrent_kernel"], w.get("bias"),
-                *self._activations, self.isa, self.reproducible, self.threads or 0, self._kind,
+                *self._activations, self.isa, self.reproducible, self.threads or 0, self._kind, self._precision,
             )  # fmt: skip
         return plan
 
@@ -192,13 +217,13 @@ class CellWeights(Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
         """A new, unbuilt layer from :meth:`get_config`'s result, ours or Keras's."""
-        own = sorted({"isa", "reproducible", "threads"} & set(config))
+        own = sorted({"isa", "reproducible", "threads", "precision"} & set(config))
         if own:
             raise FastLSTMError(f"{cls.__name__} config: {own} say how to run, not what to compute; set them in code")
         return cls(**config)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments in Keras's names, without our own isa, reproducible and threads."""
+        """The constructor's arguments in Keras's names, without our own isa, reproducible, threads and precision."""
         return {
             **super().get_config(),
             "units": self.units,

@@ -307,5 +307,5 @@ class RNN(Layer):
 
 def _layer_of(cell: RecurrentCell) -> Recurrent:
     """A recurrent layer that takes the cell's step; its weights are the cell's own."""
-    options: dict[str, Any] = {"isa": cell.isa, "reproducible": cell.reproducible, "threads": cell.threads}
+    options: dict[str, Any] = {"isa": cell.isa, "reproducible": cell.reproducible, "threads": cell.threads, "precision": cell.precision}
     return _LAYER_OF[type(cell)](**cell.get_config(), **options)

@@ -1,0 +1,19 @@
+/* kernel_scalar_fma_i8.c -- the kernel for int8 weights in plain C with multiply-adds that round once. */
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernel.h"
+
+#define V_F64 0
+#define V_FMA 1
+#define V_FORM V_I8
+#include "vec_scalar.h"
+#include "activations_tpl.h"
+#include "cells_tpl.h"
+#include "tiles_tpl.h"
+#include "narrow_scalar.h"
+#include "products_i8_tpl.h"
+#include "kernel_tpl.h"
+
+const flstm_kernel flstm_kernel_scalar_fma_i8 = KERNEL;
