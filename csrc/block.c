@@ -12,9 +12,11 @@ static size_t between(const flstm_program *p, const schedule *s, size_t l, size_
 
 static chain blank_chain(const flstm_program *p, const schedule *s, size_t l, size_t rows)
 {
-    const size_t steps = p->calls[l].steps;
-    return (chain){.plan = p->plans[l], .call = &p->calls[l], .rows = rows,
-                   .chunk = flstm_chunk(p->plans[l], rows, steps) ? s->stride : 0};
+    const flstm_call *call = &p->calls[l];
+    chain w = {.plan = p->plans[l], .call = call, .rows = rows,
+               .chunk = flstm_chunk(p->plans[l], rows, call->steps) ? s->stride : 0};
+    flstm_choose_weights(&w, flstm_takes_wide(p, l));
+    return w;
 }
 
 /* A workspace: each thread's layers, then what the threads have in common. */
@@ -46,8 +48,13 @@ size_t flstm_blocks_size(const flstm_program *p, const schedule *s)
     const size_t batch = p->calls[0].batch;
     if (!s->share)
         return rows_size(p, s, batch);
-    const size_t size = rows_size(p, s, s->share), last = rows_size(p, s, batch - (s->threads - 1) * s->share);
-    return size > last ? size : last;
+    size_t most = rows_size(p, s, s->rows);
+    for (size_t l = 0, rows = 1; l < p->layers; l++) /* few may be left for a last block, which project their input */
+        for (; rows < s->rows && rows < p->plans[l]->kernel->tile_rows; rows++) {
+            const size_t size = rows_size(p, s, rows);
+            most = size > most ? size : most;
+        }
+    return most;
 }
 
 static void fill_state(const chain *w, size_t first_row)

@@ -22,6 +22,7 @@ enum {
     FLSTM_CPU_AVX512 = 2,      /* AVX-512 F, DQ, BW, VL, with the zmm and mask registers saved */
     FLSTM_CPU_AVX512_BF16 = 4, /* with that, products of bfloat16 */
     FLSTM_CPU_AVX512_VNNI = 8, /* and of bytes */
+    FLSTM_CPU_AMX = 16         /* tiles of bfloat16 beside AVX-512 with its, granted to this process */
 };
 
 /* The FLSTM_CPU_* bits of this machine. */

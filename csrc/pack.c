@@ -81,7 +81,7 @@ static void put(flstm_form form, char *to, size_t plane, float a, float inverse_
 
 static int holds(flstm_form form, float a)
 {
-    return form == FLSTM_FORM_SPLIT || fabsf(a) <= (form == FLSTM_FORM_F16 ? 65504 : form == FLSTM_FORM_BF16 ? 0x1.fep127f : FLT_MAX);
+    return fabsf(a) <= (form == FLSTM_FORM_F16 ? 65504 : form == FLSTM_FORM_I8 ? FLT_MAX : 0x1.fep127f);
 }
 
 /* The columns of one vector's gate: `width` of them from `column` on, the rows `stride` bytes apart for

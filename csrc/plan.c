@@ -11,7 +11,10 @@
 #include "cpu.h"
 #include "pack.h"
 
-#define FLSTM_KERNEL(name, fused, needs, f32, f64, bf16, f16, i8)                                              \
+#if FLSTM_X86
+extern const flstm_kernel flstm_kernel_amx_split;
+#endif
+#define FLSTM_KERNEL(name, fused, needs, wide, f32, f64, bf16, f16, i8)                                        \
     extern const flstm_kernel flstm_kernel_##f32, flstm_kernel_##f64, flstm_kernel_##bf16, flstm_kernel_##f16, \
         flstm_kernel_##i8;
 #include "kernels.inc"
@@ -21,10 +24,10 @@ static const struct listed {
     const char *name;
     int fused;
     uint32_t needs;
-    const flstm_kernel *of[FLSTM_FORM_COUNT];
+    const flstm_kernel *wide, *of[FLSTM_FORM_COUNT];
 } kernels[] = {
-#define FLSTM_KERNEL(name, fused, needs, f32, f64, bf16, f16, i8)                       \
-    {#name, fused, needs,                                                               \
+#define FLSTM_KERNEL(name, fused, needs, wide, f32, f64, bf16, f16, i8)                 \
+    {#name, fused, needs, wide,                                                         \
      {&flstm_kernel_##f32, &flstm_kernel_##f64, &flstm_kernel_##bf16, &flstm_kernel_##f16, &flstm_kernel_##i8}},
 #include "kernels.inc"
 #undef FLSTM_KERNEL
@@ -32,6 +35,9 @@ static const struct listed {
 
 enum {
     KERNELS = sizeof kernels / sizeof *kernels,
+    WIDE_ROWS = 16,     /* of a tile, which cost as much as ... */
+    WIDE_COST = 9,      /* ... so many one by one (measured elsewhere: 1.6 to 2 times the rate of multiply-adds) */
+    WIDE_UNITS = 32,
     INT8_MOST = 1 << 16 /* products of bytes whose sum fits an integer of 32 bits */
 };
 
@@ -55,7 +61,8 @@ const flstm_kernel *flstm_listed_kernel(flstm_dtype dtype, size_t index)
     return index < KERNELS && (dtype == FLSTM_F32 || dtype == FLSTM_F64) ? kernels[index].of[dtype] : NULL;
 }
 
-const flstm_kernel *flstm_choose_kernel(flstm_form form, const char *isa, int reproducible, const char **name)
+const flstm_kernel *flstm_choose_kernel(flstm_form form, const char *isa, int reproducible, const char **name,
+                                        const flstm_kernel **wide)
 {
     const uint32_t have = flstm_cpu_features();
     for (size_t i = 0; i < KERNELS; i++) {
@@ -65,6 +72,7 @@ const flstm_kernel *flstm_choose_kernel(flstm_form form, const char *isa, int re
         const flstm_kernel *const found = k->of[form];
         const int free_order = !reproducible || form == FLSTM_FORM_I8; /* whose sums are exact in any order */
         *name = k->name;
+        *wide = form == FLSTM_FORM_F32 ? k->wide : NULL;
         return found->dot && free_order && !((uint32_t)found->dot_needs & ~have) ? found->dot : found;
     }
     return NULL;
@@ -115,9 +123,8 @@ static void pack_bias(const flstm_plan *plan, const flstm_weights *w, size_t gat
 }
 
 /* The parts of some weights in memory from `base` on; returns their bytes. With base NULL, only that. */
-static size_t lay_out(flstm_weights *w, const flstm_plan *plan, int recurrent, char *base)
+static size_t lay_out(flstm_weights *w, const flstm_kernel *kernel, size_t e, int recurrent, char *base)
 {
-    const size_t e = plan->element;
     size_t at = 0;
 #define PART(pointer, bytes)                  \
     do {                                      \
@@ -127,9 +134,9 @@ static size_t lay_out(flstm_weights *w, const flstm_plan *plan, int recurrent, c
     PART(bias, w->gates * w->padded * e);
     PART(recurrent_bias, w->end == FLSTM_END_GRU ? w->padded * e : 0);
 #undef PART
-    at += flstm_place_matrix(&w->kernel, plan->kernel, w, w->features, base ? base + at : NULL);
+    at += flstm_place_matrix(&w->kernel, kernel, w, w->features, base ? base + at : NULL);
     if (recurrent)
-        at += flstm_place_matrix(&w->recurrent_kernel, plan->kernel, w, w->units, base ? base + at : NULL);
+        at += flstm_place_matrix(&w->recurrent_kernel, kernel, w, w->units, base ? base + at : NULL);
     return at;
 }
 
@@ -169,7 +176,8 @@ flstm_status flstm_pack_plan(flstm_plan **result, const flstm_config *config, si
                        .columns = columns,
                        .activation = config->activation,
                        .recurrent_activation = config->recurrent_activation};
-    plan.kernel = flstm_choose_kernel(form_of(config), config->isa, config->reproducible, &plan.isa);
+    plan.kernel = flstm_choose_kernel(form_of(config), config->isa, config->reproducible, &plan.isa,
+                                      &plan.wide_kernel);
     if (!plan.kernel)
         return FLSTM_ERR_ISA;
 
@@ -189,13 +197,13 @@ flstm_status flstm_pack_plan(flstm_plan **result, const flstm_config *config, si
 
     size_t at = flstm_align64(sizeof plan), bytes = at;
     for (size_t i = 0; i < 2; i++)
-        bytes += parts[i]->gates ? lay_out(parts[i], &plan, recurrent_kernel != NULL, NULL) : 0;
+        bytes += parts[i]->gates ? lay_out(parts[i], plan.kernel, plan.element, recurrent_kernel != NULL, NULL) : 0;
     char *const memory = allocate(bytes, &plan.bytes);
     if (!memory)
         return FLSTM_ERR_MEMORY;
     int held = 1;
     for (size_t i = 0, gate = 0; i < 2 && parts[i]->gates; gate += parts[i++]->gates) {
-        at += lay_out(parts[i], &plan, recurrent_kernel != NULL, memory + at);
+        at += lay_out(parts[i], plan.kernel, plan.element, recurrent_kernel != NULL, memory + at);
         if (bias)
             pack_bias(&plan, parts[i], gate, bias);
         held &= flstm_pack_matrix(&parts[i]->kernel, plan.kernel, parts[i], gate, w->features, columns, kernel);
@@ -237,8 +245,70 @@ flstm_status flstm_plan_create(flstm_plan **result, const flstm_config *config, 
     return flstm_pack_plan(result, config, config->units, gates * config->units, kernel, recurrent_kernel, bias);
 }
 
+/* ---- the weights once more, for many rows -------------------------------------------------------- */
+
+int flstm_is_for_wide(const flstm_plan *plan, size_t batch)
+{
+    const size_t blocks = (batch + WIDE_ROWS - 1) / WIDE_ROWS;
+    return plan->wide_kernel && plan->weights.units >= WIDE_UNITS && blocks * WIDE_COST < batch;
+}
+
+/* Packs a matrix for the wide kernel from what is packed for the other. Returns whether it can be held. */
+static int repack(const flstm_packed *wide, const flstm_weights *to, const flstm_matrix *matrix,
+                  const flstm_plan *plan, const flstm_matrix *from, size_t rows, float *plain)
+{
+    const size_t lanes = plan->kernel->lanes, units = to->units, columns = to->gates * units;
+    for (size_t u = 0; u < units; u++)
+        for (size_t k = 0; k < rows; k++)
+            for (size_t g = 0; g < to->gates; g++) {
+                const float *const vector = (const float *)(const void *)((const char *)from->data
+                                                                          + u / lanes * from->stream);
+                plain[k * columns + g * units + u] = vector[(k * to->gates + g) * lanes + u % lanes];
+            }
+    return flstm_pack_matrix(matrix, wide->kernel, to, 0, rows, columns, plain);
+}
+
+flstm_status flstm_plan_widen(flstm_plan *plan, size_t batch)
+{
+    if (!plan)
+        return FLSTM_ERR_ARGUMENT;
+    if (plan->wide || !flstm_is_for_wide(plan, batch))
+        return FLSTM_OK;
+    flstm_packed wide = {plan->wide_kernel, plan->weights, plan->candidate};
+    const flstm_weights *const from[] = {&plan->weights, &plan->candidate};
+    flstm_weights *const parts[] = {&wide.weights, &wide.candidate};
+    const size_t most_rows = wide.weights.features > wide.weights.units ? wide.weights.features : wide.weights.units;
+    size_t at = flstm_align64(sizeof wide), bytes = at, granted;
+    for (size_t i = 0; i < 2; i++)
+        bytes += parts[i]->gates ? lay_out(parts[i], wide.kernel, plan->element, 1, NULL) : 0;
+    float *const plain = malloc(most_rows * wide.weights.gates * wide.weights.units * sizeof *plain);
+    char *const memory = plain ? allocate(bytes, &granted) : NULL;
+    int held = 1;
+    for (size_t i = 0; memory && i < 2 && parts[i]->gates; i++) {
+        flstm_weights *const to = parts[i];
+        at += lay_out(to, wide.kernel, plan->element, 1, memory + at);
+        to->bias = from[i]->bias, to->recurrent_bias = from[i]->recurrent_bias;
+        held &= repack(&wide, to, &to->kernel, plan, &from[i]->kernel, to->features, plain);
+        held &= repack(&wide, to, &to->recurrent_kernel, plan, &from[i]->recurrent_kernel, to->units, plain);
+    }
+    free(plain);
+    if (!memory)
+        return FLSTM_ERR_MEMORY;
+    if (!held) { /* the usual kernel takes what three bfloat16 do not hold */
+        free(memory);
+        plan->wide_kernel = NULL;
+        return FLSTM_OK;
+    }
+    memcpy(memory, &wide, sizeof wide);
+    plan->wide = (flstm_packed *)(void *)memory;
+    plan->bytes += granted;
+    return FLSTM_OK;
+}
+
 void flstm_plan_destroy(flstm_plan *plan)
 {
+    if (plan)
+        free(plan->wide);
     free(plan);
 }
 

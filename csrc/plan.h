@@ -5,6 +5,13 @@
 #include "fastlstm.h"
 #include "kernel.h"
 
+/* Weights as a kernel reads them. */
+typedef struct flstm_packed {
+    const flstm_kernel *kernel;
+    flstm_weights weights;
+    flstm_weights candidate;
+} flstm_packed;
+
 struct flstm_plan {
     flstm_weights weights;   /* where a GRU resets h before the product, those of z and r */
     flstm_weights candidate; /* and of its candidate; else of no gates */
@@ -18,7 +25,12 @@ struct flstm_plan {
     flstm_activation activation, recurrent_activation;
     int fused_cell;  /* of these activations: the kernel's own cell update applies */
     size_t bytes;
+    const flstm_kernel *wide_kernel; /* for many rows, or NULL */
+    flstm_packed *wide;              /* its weights, once flstm_plan_widen has packed them */
 };
+
+/* Whether so many rows are for the wide kernel. */
+int flstm_is_for_wide(const flstm_plan *plan, size_t batch);
 
 /* Where the next part of a memory block may begin: each begins a cache line. */
 static inline size_t flstm_align64(size_t n)
@@ -32,8 +44,10 @@ int flstm_config_valid(const flstm_config *config);
 flstm_status flstm_pack_plan(flstm_plan **result, const flstm_config *config, size_t units, size_t columns,
                              const void *kernel, const void *recurrent_kernel, const void *bias);
 
-/* The best kernel for the form that runs here, or the one named; NULL if there is none. */
-const flstm_kernel *flstm_choose_kernel(flstm_form form, const char *isa, int reproducible, const char **name);
+/* The best kernel for the form that runs here, or the one named, and the one beside it for many rows, or NULL; NULL
+ * if there is none. */
+const flstm_kernel *flstm_choose_kernel(flstm_form form, const char *isa, int reproducible, const char **name,
+                                        const flstm_kernel **wide);
 
 /* Kernel `index` of the list, or NULL past its end. */
 const flstm_kernel *flstm_listed_kernel(flstm_dtype dtype, size_t index);

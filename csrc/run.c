@@ -8,6 +8,7 @@ enum { WAITING_WORK = 1000 }; /* multiply-adds in the time of one look at the ot
 typedef struct run {
     const flstm_program *program;
     schedule schedule;
+    size_t first[FLSTM_MOST_THREADS + 1]; /* the threads' rows, where they share them */
     char *workspace;
     size_t size; /* of one thread's workspace where threads share the rows, else of all */
     uint32_t caller;
@@ -109,7 +110,6 @@ static void run_thread(void *arg, size_t thread)
     run *const run = arg;
     const flstm_program *p = run->program;
     const schedule *s = &run->schedule;
-    const size_t batch = p->calls[0].batch, first = s->share * thread, left = batch - first;
     const uint32_t own = fpenv_enter(1);
     const size_t group = s->share ? 0 : thread / s->members;
     worker me = {.run = run,
@@ -120,9 +120,9 @@ static void run_thread(void *arg, size_t thread)
                           .asks = thread == 0, .shared = s->threads > 1, .stop = &run->stop}};
     int stopped;
     if (s->share)
-        stopped = run_rows(&me, first, left < s->share ? batch : first + s->share, run->workspace + thread * run->size);
+        stopped = run_rows(&me, run->first[thread], run->first[thread + 1], run->workspace + thread * run->size);
     else
-        stopped = run_rows(&me, 0, batch, run->workspace);
+        stopped = run_rows(&me, 0, p->calls[0].batch, run->workspace);
     if (stopped) { /* nobody waits for this thread any more */
         flstm_leave(&run->steps, thread);
         flstm_leave(&run->chunks, thread);
@@ -184,6 +184,8 @@ flstm_status flstm_program_run(const flstm_program *p, void *workspace)
             atomic_init(&run.chunks.arrived[i].count, 0);
         }
         run.size = flstm_blocks_size(p, &run.schedule);
+        if (run.schedule.share)
+            flstm_share_rows(p, &run.schedule, run.first);
         done = flstm_together(threads, run.schedule.alone, run_thread, &run);
     }
     if (!done) {
@@ -197,10 +199,10 @@ flstm_status flstm_program_run(const flstm_program *p, void *workspace)
 size_t flstm_workspace_size(const flstm_plan *plan, size_t batch, size_t steps)
 {
     const flstm_call call = {.batch = batch, .steps = steps};
-    return flstm_program_workspace_size(&(flstm_program){1, &plan, &call, 0, 1});
+    return flstm_program_workspace_size(&(flstm_program){1, &plan, &call, 0, 1, 0});
 }
 
 flstm_status flstm_run(const flstm_plan *plan, const flstm_call *call, void *workspace)
 {
-    return plan && call ? flstm_program_run(&(flstm_program){1, &plan, call, 0, 1}, workspace) : FLSTM_ERR_ARGUMENT;
+    return plan && call ? flstm_program_run(&(flstm_program){1, &plan, call, 0, 1, 0}, workspace) : FLSTM_ERR_ARGUMENT;
 }

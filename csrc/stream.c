@@ -11,6 +11,7 @@ static size_t lay_out(chain *w, const flstm_plan *plan, size_t batch, char *base
 {
     *w = (chain){.plan = plan, .rows = batch, .vectors = plan->weights.vectors,
                  .chunk = flstm_chunk(plan, batch, STREAM_CHUNK)};
+    flstm_choose_weights(w, 0);
     return flstm_lay_out(w, 1, 0, base);
 }
 

@@ -21,14 +21,35 @@ size_t flstm_chunk(const flstm_plan *plan, size_t rows, size_t steps)
     return (steps - 1) / chunks + 1; /* even: a short last chunk reads the kernel for few steps */
 }
 
-size_t flstm_row_block(const flstm_plan *plan, size_t batch)
+int flstm_takes_wide(const flstm_program *p, size_t layer)
 {
+    return p->wide && p->plans[layer]->wide && flstm_is_for_wide(p->plans[layer], p->calls[0].batch);
+}
+
+size_t flstm_tile_rows(const flstm_program *p, size_t layer)
+{
+    const flstm_plan *plan = p->plans[layer];
+    return (flstm_takes_wide(p, layer) ? plan->wide->kernel : plan->kernel)->tile_rows;
+}
+
+size_t flstm_row_block(const flstm_program *p, size_t layer)
+{
+    const flstm_plan *plan = p->plans[layer];
+    const size_t batch = p->calls[0].batch;
     size_t most = STATE_BYTES / (3 * plan->weights.padded * plan->element);
     most = most < LEAST_ROWS ? LEAST_ROWS : most;
     if (batch <= most)
         return batch;
-    const size_t blocks = (batch - 1) / most + 1, tile = plan->kernel->tile_rows;
+    const size_t blocks = (batch - 1) / most + 1, tile = flstm_tile_rows(p, layer);
     return ((batch - 1) / blocks / tile + 1) * tile;
+}
+
+void flstm_choose_weights(chain *w, int wide)
+{
+    const flstm_plan *plan = w->plan;
+    w->kernel = wide ? plan->wide->kernel : plan->kernel;
+    w->weights = wide ? &plan->wide->weights : &plan->weights;
+    w->candidate = wide ? &plan->wide->candidate : &plan->candidate;
 }
 
 size_t flstm_lay_out(chain *w, size_t members, size_t member, char *base)
@@ -49,7 +70,7 @@ size_t flstm_lay_out(chain *w, size_t members, size_t member, char *base)
     PART(reset, char, between ? rows * row : 0, 0);
     PART(gates, char, w->chunk * rows * w->plan->gates * row, 0);
     PART(z, char, w->plan->fused_cell ? 0 : rows * w->plan->sums * row, 0);
-    PART(operands, char, flstm_operands(w->plan->kernel, rows > w->chunk ? rows : w->chunk, w->plan->weights.features,
+    PART(operands, char, flstm_operands(w->kernel, rows > w->chunk ? rows : w->chunk, w->plan->weights.features,
                                         w->plan->weights.units), 1);
     PART(active, uint32_t, rows * sizeof(uint32_t), 1);
     PART(seen, uint8_t, rows, 1);

@@ -9,6 +9,8 @@
  * are `padded` elements. */
 typedef struct chain {
     const flstm_plan *plan;
+    const flstm_kernel *kernel; /* the plan's, or those for many rows */
+    const flstm_weights *weights, *candidate;
     const flstm_call *call; /* NULL in a stream: no mask */
     size_t rows;
     size_t vector, vectors; /* this thread's part of the units */
@@ -42,8 +44,17 @@ typedef struct watch {
     size_t unpolled;  /* multiply-adds since the last poll */
 } watch;
 
+/* Chooses the plan's weights for a chain, the ones for many rows where `wide`. */
+void flstm_choose_weights(chain *w, int wide);
+
+/* Whether a program's layer is for the weights for many rows. */
+int flstm_takes_wide(const flstm_program *p, size_t layer);
+
+/* Rows that one reading of the weights serves. */
+size_t flstm_tile_rows(const flstm_program *p, size_t layer);
+
 /* Rows that run through all steps together. */
-size_t flstm_row_block(const flstm_plan *plan, size_t batch);
+size_t flstm_row_block(const flstm_program *p, size_t layer);
 
 /* Steps whose projected gates are kept at once; 0 where the step itself takes the input in. */
 size_t flstm_chunk(const flstm_plan *plan, size_t rows, size_t steps);

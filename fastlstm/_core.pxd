@@ -65,6 +65,7 @@ cdef extern from "fastlstm.h" nogil:
     int flstm_kernel_fused(size_t)
     flstm_status flstm_plan_create(flstm_plan **, const flstm_config *, const void *, const void *, const void *)
     void flstm_plan_destroy(flstm_plan *)
+    flstm_status flstm_plan_widen(flstm_plan *, size_t)
     const char *flstm_plan_isa(const flstm_plan *)
     size_t flstm_plan_bytes(const flstm_plan *)
     ctypedef struct flstm_program:
@@ -73,6 +74,7 @@ cdef extern from "fastlstm.h" nogil:
         const flstm_call *calls
         int stacked
         size_t threads
+        int wide
     size_t flstm_program_workspace_size(const flstm_program *)
     flstm_status flstm_program_run(const flstm_program *, void *)
     size_t flstm_stream_size(const flstm_plan *, size_t)

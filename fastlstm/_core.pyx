@@ -227,7 +227,9 @@ cdef int run_program(Plan owner, flstm_program *program, flstm_call *calls) exce
     cdef double work = 0
     cdef size_t layer
     for layer in range(program.layers):
+        check(flstm_plan_widen(<flstm_plan *>program.plans[layer], calls[0].batch))
         work += flstm_plan_bytes(program.plans[layer])
+    program.wide = 1
     work *= <double>calls[0].batch * calls[0].steps / owner.element
     program.threads = owner.threads or default_threads
     cdef size_t size = flstm_program_workspace_size(program)

@@ -1,0 +1,25 @@
+/* kernel_amx_bf16.c -- the kernel for bfloat16 weights for the tiles of AMX. */
+#include "cpu.h"
+#if FLSTM_X86
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernel.h"
+#include "target.h"
+
+TARGET_BEGIN("avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,avx2,fma,amx-tile,amx-bf16")
+#define V_F64 0
+#define FORM FLSTM_FORM_BF16
+#define PLANES 1
+#include "vec_avx512.h"
+#include "activations_tpl.h"
+#include "cells_tpl.h"
+#include "tiles_amx.h"
+#include "kernel_amx_tpl.h"
+TARGET_END
+
+const flstm_kernel flstm_kernel_amx_bf16 = KERNEL;
+#else
+typedef int flstm_kernel_amx_bf16_absent; /* a translation unit may not be empty */
+#endif
