@@ -16,7 +16,7 @@ flstm_status flstm_dense_create(flstm_dense **dense, const flstm_config *config,
     if (!dense)
         return FLSTM_ERR_ARGUMENT;
     *dense = NULL;
-    if (!flstm_config_valid(config) || !kernel)
+    if (!flstm_config_valid(config) || config->precision != FLSTM_FULL || !kernel)
         return FLSTM_ERR_ARGUMENT;
     if (config->units > SIZE_MAX / 64)
         return FLSTM_ERR_SIZE;

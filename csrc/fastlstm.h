@@ -80,6 +80,9 @@ typedef struct flstm_config {
 flstm_status flstm_plan_create(flstm_plan **plan, const flstm_config *config, const void *kernel,
                                const void *recurrent_kernel, const void *bias);
 void flstm_plan_destroy(flstm_plan *plan); /* NULL is allowed */
+/* Packs the weights once more for programs of so many rows that say `wide`, where this processor has tiles that
+ * take them faster; else does nothing. Others may run the plan meanwhile, but not widen it. */
+flstm_status flstm_plan_widen(flstm_plan *plan, size_t batch);
 const char *flstm_plan_isa(const flstm_plan *plan);
 size_t flstm_plan_bytes(const flstm_plan *plan); /* memory held by the packed weights */
 
@@ -119,6 +122,8 @@ typedef struct flstm_program {
     int stacked;                    /* 1: each layer above the first reads what the one below puts out, and its
                                      * call's x is not read; 0: the layers have nothing to do with each other */
     size_t threads;                 /* as many as may be used, the caller's among them; 0 is 1 */
+    int wide;                       /* 1: all plans have been widened for this batch; the order of sums may then
+                                     * differ from that of other batches and of streams */
 } flstm_program;
 
 /* Bytes of workspace flstm_program_run needs; bounded, however long the batch and the sequence. */
@@ -153,8 +158,8 @@ flstm_status flstm_stream_run(const flstm_plan *plan, void *stream, size_t batch
  * not depend on the rows beside it. */
 typedef struct flstm_dense flstm_dense;
 
-/* config->units outputs; recurrent_activation and cell are not used. kernel [I,N], bias [N] or NULL: contiguous,
- * copied. As flstm_plan_create. */
+/* config->units outputs; recurrent_activation and cell are not used, precision must be FLSTM_FULL. kernel [I,N],
+ * bias [N] or NULL: contiguous, copied. As flstm_plan_create. */
 flstm_status flstm_dense_create(flstm_dense **dense, const flstm_config *config, const void *kernel,
                                 const void *bias);
 void flstm_dense_destroy(flstm_dense *dense); /* NULL is allowed */

@@ -22,6 +22,22 @@ static inline uint32_t fpenv_enter(int flush)
     return caller;
 }
 
+#elif FLSTM_AARCH64
+
+static inline void fpenv_leave(uint32_t caller)
+{
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)caller) : "memory");
+}
+
+/* Flushes as x86 does, but for results that round up to the least normal number: they are 0 here. */
+static inline uint32_t fpenv_enter(int flush)
+{
+    uint64_t caller;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(caller) : : "memory");
+    fpenv_leave(flush ? 1u << 24 : 0);
+    return (uint32_t)caller;
+}
+
 #else
 
 static inline uint32_t fpenv_enter(int flush)

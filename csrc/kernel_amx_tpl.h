@@ -18,16 +18,19 @@
 #define WEIGHT_0 6
 #define WEIGHT_1 7
 
+/* A row of operands is that of each part, one behind the other; and once more of the first with 0 for what is not
+ * finite, which is to meet only the first part of the weights: others may be 0, or of another sign. */
+#define OPERAND_PLANES (PLANES == 1 ? 1 : 4)
 #define PLANE_ROW(count) (((count) + DEPTH - 1) / DEPTH * DEPTH * 2)
 #define OPERAND_OWN 16 /* flstm_operand_row counts them; not used here */
 
 static ALWAYS_INLINE size_t operand_row(size_t count)
 {
-    return count ? (OPERAND_OWN + PLANE_ROW(count) * PLANES + 63) / 64 * 64 : 0;
+    return count ? (OPERAND_OWN + PLANE_ROW(count) * OPERAND_PLANES + 63) / 64 * 64 : 0;
 }
 
 /* Sixteen numbers as their PLANES parts. The largest float32 would round to infinity. */
-static ALWAYS_INLINE void split(vf a, __m256i part[PLANES])
+static ALWAYS_INLINE void split(vf a, __m256i part[OPERAND_PLANES])
 {
     const vf most = v_set1(0x1.fep127f);
     const __mmask16 finite = _mm512_cmp_ps_mask(v_abs(a), v_set1(INFINITY), _CMP_LT_OQ);
@@ -37,16 +40,18 @@ static ALWAYS_INLINE void split(vf a, __m256i part[PLANES])
         const vf rounded = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(part[n]), 16));
         a = _mm512_maskz_sub_ps(finite, a, rounded);
     }
+    if (OPERAND_PLANES > PLANES)
+        part[OPERAND_PLANES - 1] = _mm256_maskz_mov_epi16(finite, part[0]);
 }
 
 static void prepare_row(const real *from, size_t count, char *to)
 {
     const size_t plane = PLANE_ROW(count);
     for (size_t k = 0; k < plane / 2; k += V_LEN, to += 2 * V_LEN) {
-        __m256i part[PLANES];
+        __m256i part[OPERAND_PLANES];
         const vf a = k + V_LEN <= count ? v_load(from + k) : k < count ? v_load_n(from + k, count - k) : v_set1(0);
         split(a, part);
-        for (int n = 0; n < PLANES; n++)
+        for (int n = 0; n < OPERAND_PLANES; n++)
             _mm256_storeu_si256((void *)(to + (size_t)n * plane), part[n]);
     }
 }
@@ -205,7 +210,7 @@ static ALWAYS_INLINE void add_products(const int G, const int last, tile *t, til
             const char *const w1 = w + k * depth, *const w2 = w1 + m->plane, *const w3 = w2 + m->plane;
             TILE_LOAD(OPERAND_0, a + 2 * plane + 2 * k, row);
             PRODUCTS(0, w1)
-            TILE_LOAD(OPERAND_0, a + 2 * k, row);
+            TILE_LOAD(OPERAND_0, a + 3 * plane + 2 * k, row);
             TILE_LOAD(OPERAND_1, a + plane + 2 * k, row);
             SMALL_PRODUCTS(0, w1, w2, w3)
             SMALL_PRODUCTS(1, w1, w2, w3)
@@ -302,4 +307,4 @@ static void sweeps(size_t count, const flstm_sweep *s, size_t steps)
     TILES_DONE();
 }
 
-#define KERNEL {FORM, V_LEN, ROWS, 2, DEPTH, 2 * PLANES, sweeps, sigmoid, hyperbolic_tangent, NULL, 0}
+#define KERNEL {FORM, V_LEN, ROWS, 2, DEPTH, 2 * OPERAND_PLANES, sweeps, sigmoid, hyperbolic_tangent, NULL, 0}

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cpu.h"
+#include "fpenv.h"
 #include "pack.h"
 
 #if FLSTM_X86
@@ -242,7 +243,11 @@ flstm_status flstm_plan_create(flstm_plan **result, const flstm_config *config, 
     if (config->units > most || config->features > most)
         return FLSTM_ERR_SIZE;
     const size_t gates = config->cell == FLSTM_CELL_LSTM ? 4 : config->cell == FLSTM_CELL_SIMPLE ? 1 : 3;
-    return flstm_pack_plan(result, config, config->units, gates * config->units, kernel, recurrent_kernel, bias);
+    const uint32_t caller = fpenv_enter(0); /* weights are rounded, biases added */
+    const flstm_status status =
+        flstm_pack_plan(result, config, config->units, gates * config->units, kernel, recurrent_kernel, bias);
+    fpenv_leave(caller);
+    return status;
 }
 
 /* ---- the weights once more, for many rows -------------------------------------------------------- */

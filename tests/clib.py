@@ -19,10 +19,11 @@ SOURCES = sorted(CSRC.glob("*.c"))
 FLAGS = ["-O3", "-std=c11", "-ffp-contract=off"]
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 
-OK, ARGUMENT, SIZE, MEMORY, ISA, INTERRUPTED = range(6)
+OK, ARGUMENT, SIZE, MEMORY, ISA, INTERRUPTED, RANGE = range(7)
 F32, F64 = range(2)
 CELLS = ["lstm", "gru", "gru_before", "simple"]  # as fastlstm.h numbers them
 GATES = {"lstm": 4, "gru": 3, "gru_before": 3, "simple": 1}
+PRECISIONS = ["float32", "bfloat16", "float16", "int8"]  # likewise; the first is the dtype's own
 POLL = ctypes.CFUNCTYPE(c_int, c_void_p)
 
 
@@ -30,6 +31,7 @@ class Config(ctypes.Structure):
     _fields_ = [
         ("dtype", c_int), ("features", c_size_t), ("units", c_size_t), ("activation", c_int),
         ("recurrent_activation", c_int), ("isa", c_char_p), ("reproducible", c_int), ("cell", c_int),
+        ("precision", c_int),
     ]  # fmt: skip
 
 
@@ -47,7 +49,7 @@ class Call(ctypes.Structure):
 class Program(ctypes.Structure):
     _fields_ = [
         ("layers", c_size_t), ("plans", POINTER(c_void_p)), ("calls", POINTER(Call)), ("stacked", c_int),
-        ("threads", c_size_t),
+        ("threads", c_size_t), ("wide", c_int),
     ]  # fmt: skip
 
 
@@ -58,8 +60,10 @@ SIGNATURES = {
     "flstm_kernel_fused": (c_int, [c_size_t]),
     "flstm_plan_create": (c_int, [POINTER(c_void_p), POINTER(Config), c_void_p, c_void_p, c_void_p]),
     "flstm_plan_destroy": (None, [c_void_p]),
+    "flstm_plan_widen": (c_int, [c_void_p, c_size_t]),
     "flstm_plan_isa": (c_char_p, [c_void_p]),
     "flstm_plan_bytes": (c_size_t, [c_void_p]),
+    "flstm_dense_create": (c_int, [POINTER(c_void_p), POINTER(Config), c_void_p, c_void_p]),
     "flstm_workspace_size": (c_size_t, [c_void_p, c_size_t, c_size_t]),
     "flstm_run": (c_int, [c_void_p, POINTER(Call), c_void_p]),
     "flstm_stream_size": (c_size_t, [c_void_p, c_size_t]),
@@ -131,6 +135,20 @@ def plenty(*flags):
     wrapped = "-Wl,--wrap=flstm_together,--wrap=clock_gettime,--wrap=sched_getaffinity"
     sources = [*sorted(where.glob("*.c")), Path(__file__).with_name("plenty.c")]
     return shared(where / "libfastlstm.so", *FLAGS, "-O1", *flags, f"-I{where}", *sources, wrapped)
+
+
+@functools.cache
+def with_tiles():
+    """The library with AMX in plain C (tiles_emulated.h) for processors that have the rest of what it needs."""
+    where, tests = scratch() / "tiles", Path(__file__).parent
+    where.mkdir()
+    objects = []
+    for source in [s for s in SOURCES if s.name.startswith("kernel_amx")]:
+        objects.append(where / f"{source.stem}.o")
+        cc(*WARNINGS, *FLAGS, "-fPIC", "-include", tests / "tiles_emulated.h", "-c", source, "-o", objects[-1])
+    sources = [s for s in SOURCES if not s.name.startswith("kernel_amx")]
+    believing = ["-O1", f"-I{CSRC}", tests / "tiles_emulated.c", "-Wl,--wrap=flstm_cpu_features"]
+    return shared(where / "libfastlstm.so", *FLAGS, *sources, *objects, *believing)
 
 
 SMALL = {

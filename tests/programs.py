@@ -21,6 +21,7 @@ class Layer:
     zero_output: bool = False
     outputs: tuple[str, ...] = ("y", "last", "h", "c")
     kind: str = "lstm"
+    precision: str = "float32"
 
     @property
     def possible(self):
@@ -48,6 +49,8 @@ class Program:
 
 def draw(r, most_layers=5):
     """A small program, by a random.Random."""
+    dtype, narrow = r.choice(["float32", "float32", "float64"]), r.random() < 0.5
+    precisions = clib.PRECISIONS if dtype == "float32" and narrow else ["float32"]  # alike or not, as kinds are
     stacked, many = r.random() < 0.5, r.random() < 0.7
     count = r.randint(2, most_layers) if many else 1
     units, same, masked = r.randint(1, 70), r.random() < 0.6, r.random() < 0.3
@@ -56,14 +59,12 @@ def draw(r, most_layers=5):
         Layer(
             units if same else r.randint(1, 70), r.choice(["relu", "relu6"]) if r.random() < 0.15 else "tanh", masked,
             r.random() < 0.5, not (stacked and n) and r.random() < 0.4, r.random() < 0.3,
-            tuple(name for name in Layer(1, kind=kind).possible if r.random() < 0.7), kind,
+            tuple(name for name in Layer(1, kind=kind).possible if r.random() < 0.7), kind, r.choice(precisions),
         )
         for n, kind in enumerate(kinds)
     )  # fmt: skip
     batch = r.choice([1, 1, 2, 3, 5, 13, 30, 47, 70])
-    return Program(
-        r.choice(["float32", "float64"]), batch, r.choice([1, 2, 7, 20, 41]), r.choice([1, 3, 9, 20]), layers, stacked
-    )
+    return Program(dtype, batch, r.choice([1, 2, 7, 20, 41]), r.choice([1, 3, 9, 20]), layers, stacked)
 
 
 def fill(program, rng):
@@ -116,7 +117,8 @@ class Prepared:
             names = clib.listing(library.flstm_activation_name)
             config = clib.Config(program.dtype == "float64", width, layer.units,
                                  names.index(layer.cell), names.index(CELLS[layer.cell]), isa.encode(),
-                                 cell=clib.CELLS.index(layer.kind))  # fmt: skip
+                                 cell=clib.CELLS.index(layer.kind),
+                                 precision=clib.PRECISIONS.index(layer.precision))  # fmt: skip
             weights = [at.pop(name) for name in ("kernel", "recurrent_kernel", "bias")]
             status, plan = clib.create_plan(library, config, *weights)
             assert status == clib.OK
@@ -130,7 +132,9 @@ class Prepared:
             self.given.append(given)
             self.found.append(found)
         self.calls, plans = calls, (c_void_p * len(data))(*self.plans)
-        self.call = clib.Program(len(data), plans, calls, program.stacked, threads)
+        for plan in self.plans:
+            assert library.flstm_plan_widen(plan, program.batch) == clib.OK
+        self.call = clib.Program(len(data), plans, calls, program.stacked, threads, wide=1)
         self.workspace = place("workspace", library.flstm_program_workspace_size(byref(self.call)), np.uint8, 64)
 
     def __del__(self):
@@ -143,7 +147,7 @@ class Prepared:
         assert self.library.flstm_program_run(byref(self.call), workspace) == clib.OK
         for given, data in zip(self.given, self.data, strict=True):
             for name, values in data.items():
-                assert np.array_equal(given[name], values), f"{name} was written"
+                assert given[name].tobytes() == values.tobytes(), f"{name} was written"
         return [{name: values.copy() for name, values in found.items()} for found in self.found]
 
 

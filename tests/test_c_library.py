@@ -9,11 +9,11 @@ from ctypes import byref, c_void_p
 import clib
 import numpy as np
 import pytest
-from clib import ARGUMENT, CSRC, ISA, MEMORY, OK, SIZE, SOURCES, Call, Config
+from clib import ARGUMENT, CSRC, ISA, MEMORY, OK, RANGE, SIZE, SOURCES, Call, Config
 from reference import lstm, rounding_bound
 
 EXAMPLE = CSRC.parent / "examples" / "c_api.c"
-MATH = {f + s for f in ("exp", "expm1", "erfc", "log", "log1p", "tanh", "sqrt", "fma") for s in ("", "f")}
+MATH = {f + s for f in ("exp", "expm1", "erfc", "log", "log1p", "tanh", "sqrt", "fma", "nearbyint") for s in ("", "f")}
 PLAIN = {"memcpy", "memset", "memmove", "strcmp", "_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}
 PLAN_ONLY = {"aligned_alloc", "free", "madvise"}
 # its allocator replaces the system's, in the libraries under it too
@@ -49,7 +49,8 @@ int main(void)
     for (size_t k = 0; flstm_kernel_name(k); k++)
         for (int a = 0; flstm_kernel_runs(k) && a < FLSTM_ACT_COUNT; a++) {
             const flstm_config config = {FLSTM_F32, 9, 40, (flstm_activation)a, FLSTM_ACT_sigmoid,
-                                         flstm_kernel_name(k), 0, (flstm_cell)(a % FLSTM_CELL_COUNT)};
+                                         flstm_kernel_name(k), 0, (flstm_cell)(a % FLSTM_CELL_COUNT),
+                                         (flstm_precision)(a / FLSTM_CELL_COUNT % FLSTM_PRECISION_COUNT)};
             flstm_plan *plan;
             const size_t control = count;
             if (flstm_plan_create(&plan, &config, w, w, NULL) != FLSTM_OK || count != control + 1)
@@ -148,9 +149,9 @@ def test_only_kernels_include_a_vector_header():
 
 
 def test_intrinsics_stay_in_their_files():
-    pattern = re.compile(r"\b_mm\d*_\w+|\b__m\d+\w*|\w*mmintrin|\bcpuid|\b(__)?asm(__)?\b")
+    pattern = re.compile(r"\b_mm\d*_\w+|\b__m\d+\w*|\w*mmintrin|\bv\w+_[fsu]\d+\b|arm_neon|\bcpuid|\b(__)?asm(__)?\b")
     for path in all_files():
-        if not re.fullmatch(r"(kernel_\w+|cpu)\.c|(vec_\w+|cpu|fpenv|pool)\.h", path.name):
+        if not re.fullmatch(r"(kernel_\w+|cpu)\.c|((vec|narrow|tiles_amx|kernel_amx)\w*|cpu|fpenv|pool)\.h", path.name):
             assert not pattern.search(code(path)), path.name
 
 
@@ -224,6 +225,9 @@ REFUSED = [
     ({"units": 2**30}, SIZE), ({"features": 2**64 - 1}, SIZE), ({"features": 2**57}, SIZE),
     ({"features": 2**32, "units": 2**32}, SIZE), ({"features": 2**45}, MEMORY),
     ({"units": 2**23, "features": 2**23, "dtype": 1}, MEMORY),
+    ({"precision": 4}, ARGUMENT), ({"precision": -1}, ARGUMENT), ({"precision": 2, "dtype": 1}, ARGUMENT),
+    ({"precision": 3, "units": 2**16 + 1}, SIZE), ({"precision": 3, "features": 2**16 + 1}, SIZE),
+    ({"precision": 1, "features": 2**45}, MEMORY),
 ]  # fmt: skip
 
 
@@ -233,6 +237,35 @@ def test_bad_configurations_are_refused_before_the_weights_are_read(library, cha
     nowhere = 64  # an address that faults
     found, plan = clib.create_plan(library, config, nowhere, nowhere, nowhere)
     assert found == status and plan.value is None
+
+
+@pytest.mark.parametrize("where", [0, 1])
+@pytest.mark.parametrize(
+    ("precision", "value", "status"),
+    [
+        *((name, value, RANGE) for name in clib.PRECISIONS[1:] for value in (np.nan, np.inf, -np.inf)),
+        *((name, -3e38, OK) for name in ("float32", "bfloat16", "int8")),
+        ("bfloat16", np.finfo(np.float32).max, RANGE),  # which would round up
+        ("float16", 65505, RANGE),
+        ("float16", -65504, OK),
+        ("float32", np.nan, OK),
+    ],
+)
+def test_a_weight_that_its_precision_cannot_hold_is_refused(library, precision, value, status, where):
+    weights = [np.zeros((rows, 12), np.float32) for rows in (2, 3)]
+    weights[where][1, 11] = value
+    config = Config(**GOOD, precision=clib.PRECISIONS.index(precision))
+    found, plan = clib.create_plan(library, config, *weights, np.full(12, np.nan, np.float32))  # biases stay float32
+    assert found == status and (plan.value is None) == (status != OK)
+    library.flstm_plan_destroy(plan)
+
+
+@pytest.mark.parametrize("precision", clib.PRECISIONS[1:])
+def test_a_dense_layer_has_its_weights_in_full(library, precision):
+    plan, nowhere = c_void_p(0xBAD), 64
+    config = Config(**GOOD, precision=clib.PRECISIONS.index(precision))
+    assert library.flstm_dense_create(byref(plan), byref(config), nowhere, nowhere) == ARGUMENT
+    assert plan.value is None
 
 
 @pytest.mark.parametrize("missing", ["plan", "config", "kernel", "recurrent_kernel"])

@@ -16,6 +16,7 @@ from fastlstm.layers.graph import Tensor
 from fastlstm.layers.recurrent import Recurrent
 from fastlstm.layers.rnn import RNN
 from fastlstm.layers.serialization import layer_from_config, layer_to_config
+from fastlstm.ragged import is_ragged, run_layer
 
 _MERGES = ("concat", "sum", "mul", "ave", None)
 
@@ -152,7 +153,8 @@ class Bidirectional(Layer):
 
         Parameters
         ----------
-        sequences : array_like, shape (batch, steps, features)
+        sequences : array_like, shape (batch, steps, features), or a list of array_like, (steps, features) each
+            Of different lengths too: each row is then what it is alone, and sequences are lists of arrays.
         initial_state : sequence of array_like, optional
             The forward layer's states, then the backward layer's: for LSTM ``[forward h, forward c, backward h,
             backward c]``, each (batch, units).
@@ -166,6 +168,8 @@ class Bidirectional(Layer):
             The merged output, or both with merge_mode None; then the forward and the backward layer's states
             with return_state. Its sequence axis runs with the input's.
         """
+        if type(sequences) is not np.ndarray and is_ragged(sequences):
+            return run_layer(self, sequences, initial_state, mask, training)
         if not self.built or isinstance(sequences, Tensor):
             given = {} if initial_state is None else {"initial_state": initial_state}
             return super().__call__(sequences, mask=mask, training=training, **given)
@@ -268,10 +272,19 @@ def _copy(layer: Any, prefix: str, **changes: Any) -> Any:
     """A fresh layer of the same configuration and kernel, named as Keras names it."""
     config = {**layer.get_config(), **changes, "name": prefix + layer.name.removeprefix(prefix)}
     if isinstance(layer, RNN):
-        return RNN.from_config(config)
-    copy = type(layer)(**config, isa=layer.isa, reproducible=layer.reproducible, threads=layer.threads, precision=layer.precision)
+        return _as_run(RNN.from_config(config), layer)
+    copy = type(layer)(**config, **layer.how_to_run)
     if hasattr(layer, "use_cudnn"):  # kept, as Keras does, though no configuration has it
         copy.use_cudnn = layer.use_cudnn
+    return copy
+
+
+def _as_run(copy: Any, layer: RNN) -> Any:
+    """The copy of an RNN, whose cells run as the RNN's do."""
+    for cell, own, given in zip(copy.cells, copy._layers, layer.cells, strict=True):
+        for name, value in given.how_to_run.items():
+            setattr(cell, name, value)
+            setattr(own, name, value)
     return copy
 
 

@@ -14,6 +14,7 @@ from fastlstm.config import choose_isa
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.base import Array, Layer, Shape
 from fastlstm.layers.core import plain, positive
+from fastlstm.precision import PRECISIONS, checked
 from fastlstm.stream import as_states
 from fastlstm.threads import checked as checked_threads
 from fastlstm.threads import get_num_threads
@@ -33,8 +34,8 @@ def fraction(value: Any, what: str) -> float:
     return min(1.0, max(0.0, value))
 
 
-#: How weights can be kept.
-PRECISIONS = ("float32", "bfloat16", "float16", "int8")
+#: Arguments that say how to run, not what to compute.
+OWN_ARGUMENTS = ("isa", "reproducible", "threads", "precision")
 
 
 class CellWeights(Layer):
@@ -57,6 +58,7 @@ class CellWeights(Layer):
 
     supports_masking = True
     weights_group = "cell"
+    precisions = PRECISIONS
     #: Axes of the input, the batch's among them.
     _rank: int
     #: Gates that lie side by side along the last axis of the weights.
@@ -119,14 +121,18 @@ class CellWeights(Layer):
         }
 
     @property
+    def how_to_run(self) -> dict[str, Any]:
+        """The arguments of our own, which no configuration holds."""
+        return {name: getattr(self, name) for name in OWN_ARGUMENTS}
+
+    @property
     def precision(self) -> str:
         """How the packed weights are kept; may be set at any time."""
         return self._precision
 
     @precision.setter
     def precision(self, precision: str) -> None:
-        if not isinstance(precision, str) or precision not in PRECISIONS:
-            raise FastLSTMError(f"{self.who}: precision is {precision!r}; expected one of {', '.join(PRECISIONS)}")
+        precision = checked(precision, self.who)
         if precision != "float32" and self._real != np.float32:
             raise FastLSTMError(f"{self.who}: precision={precision!r} needs dtype float32; the layer's is {self._real}")
         self._precision = precision
@@ -184,13 +190,18 @@ class CellWeights(Layer):
     def _packed(self) -> _core.Plan:
         """The weights as the kernel wants them, packed at the first use."""
         plan = self._plan
-        if plan is None:
-            w = self._weights
+        while plan is None:
+            w, precision = self._weights, self._precision
             get_num_threads()  # the default is asked for at the latest now
-            plan = self._plan = _core.Plan(
-                w["kernel"], w["recurrent_kernel"], w.get("bias"),
-                *self._activations, self.isa, self.reproducible, self.threads or 0, self._kind, self._precision,
-            )  # fmt: skip
+            try:
+                plan = self._plan = _core.Plan(
+                    w["kernel"], w["recurrent_kernel"], w.get("bias"),
+                    *self._activations, self.isa, self.reproducible, self.threads or 0, self._kind, precision,
+                )  # fmt: skip
+            except FastLSTMError as error:
+                raise FastLSTMError(f"{self.who}: {error}") from None
+            if w is not self._weights or precision != self._precision:  # another thread has changed them meanwhile
+                plan = self._plan = None
         return plan
 
     def _refuse_training(self, training: bool) -> None:
@@ -217,7 +228,7 @@ class CellWeights(Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
         """A new, unbuilt layer from :meth:`get_config`'s result, ours or Keras's."""
-        own = sorted({"isa", "reproducible", "threads", "precision"} & set(config))
+        own = sorted(set(OWN_ARGUMENTS) & set(config))
         if own:
             raise FastLSTMError(f"{cls.__name__} config: {own} say how to run, not what to compute; set them in code")
         return cls(**config)

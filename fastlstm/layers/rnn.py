@@ -17,6 +17,7 @@ from fastlstm.layers.lstm_cell import LSTMCell
 from fastlstm.layers.recurrent import Recurrent
 from fastlstm.layers.serialization import layer_from_config, layer_to_config
 from fastlstm.layers.simple_rnn import SimpleRNN, SimpleRNNCell
+from fastlstm.ragged import is_ragged, run_layer
 from fastlstm.structure import flatten
 
 _LAYER_OF: dict[type, type[Recurrent]] = {LSTMCell: LSTM, GRUCell: GRU, SimpleRNNCell: SimpleRNN}
@@ -248,6 +249,18 @@ class RNN(Layer):
         """Keras zeroes an unrolled, reversed layer's sequence by the mask in its unreversed order."""
         return self.unroll and self.go_backwards and self.zero_output_for_mask and self.return_sequences
 
+    def __call__(  # type: ignore[override]
+        self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
+    ) -> Any:
+        """Run the cells over a batch of sequences; see :meth:`LSTM.__call__`.
+
+        ``initial_state`` is a nest of arrays in the order of ``state_size``.
+        """
+        if is_ragged(sequences):
+            return run_layer(self, sequences, initial_state, mask, training)
+        given = {} if initial_state is None else {"initial_state": initial_state}
+        return super().__call__(sequences, mask=mask, training=training, **given)
+
     def call(self, sequences: Any, initial_state: Any = None, *, mask: Any = None) -> Any:
         layers = self.as_layers()
         x = layers[0]._as_sequences(sequences)
@@ -307,5 +320,4 @@ class RNN(Layer):
 
 def _layer_of(cell: RecurrentCell) -> Recurrent:
     """A recurrent layer that takes the cell's step; its weights are the cell's own."""
-    options: dict[str, Any] = {"isa": cell.isa, "reproducible": cell.reproducible, "threads": cell.threads, "precision": cell.precision}
-    return _LAYER_OF[type(cell)](**cell.get_config(), **options)
+    return _LAYER_OF[type(cell)](**cell.get_config(), **cell.how_to_run)
