@@ -4,7 +4,8 @@
     python bench/compare.py --group streaming        shapes.json's streaming, sequence or batch group
     python bench/compare.py --id kws118 --id db256   some of its shapes
     python bench/compare.py --shape 1,50,8,64        B,T,I,U of your own
-    options: [--threads N] [--peers onnxruntime,openvino,torch,jax] [--isa NAME] [--rounds N] [--json FILE]
+    options: [--threads N] [--precision bfloat16] [--peers onnxruntime,openvino,torch,jax,openvino-bf16,onnxruntime-int8]
+             [--isa NAME] [--rounds N] [--json FILE]
 
 Microseconds of a whole call from Python, NumPy in and NumPy out: medians. All take turns, and all have so many threads
 on as many processors, the last that the process may use. `step` is one step of a stream, which keeps its state; the
@@ -12,7 +13,8 @@ peers' calls on sequences of one step start from zeros and hand no state over, w
 of `step` where there is one: p99 (in the group streaming of single calls, with a reading of the clock in each) and
 min; `ratio`, the best peer over it; `limit`, what the machine as measured at the start allows (bench/limits.py), and
 `x limit`, how many times that it takes. With several threads `own 1 thread` is fastlstm on one, and `gain` is that
-over fastlstm on all.
+over fastlstm on all. With a precision that is not float32 the peers are those of that precision, answers may
+differ from float64 by what it costs (docs/precision.md), and there is no limit, which is float32's.
 """
 
 from __future__ import annotations
@@ -53,7 +55,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--id", action="append")
     parser.add_argument("--shape", action="append")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="default: 1")
-    parser.add_argument("--peers", help="default: all that are installed; '' for none")
+    parser.add_argument("--precision", default="float32", metavar="NAME", help="of fastlstm's weights")
+    parser.add_argument("--peers", help="default: all of the precision that are installed; '' for none")
     parser.add_argument("--isa", help="fastlstm's kernel; default: the best that runs")
     parser.add_argument("--rounds", type=int, default=15, metavar="N", help="turns of each; default: 15")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all that was measured, and on what")
@@ -77,26 +80,35 @@ def main() -> None:
     import limits
     from machine import describe, heading
     from peers import installed
+
+    from fastlstm.errors import FastLSTMError
+    from fastlstm.precision import checked
     from rows import measure, measure_model
     from table import columns, line, summary
 
-    peers = installed() if arguments.peers is None else [name for name in arguments.peers.split(",") if name]
+    try:
+        precision = checked(arguments.precision, "--precision")
+    except FastLSTMError as error:
+        raise SystemExit(str(error)) from None
+    peers = installed(precision) if arguments.peers is None else [name for name in arguments.peers.split(",") if name]
     if set(peers) - set(installed()):
         raise SystemExit(f"--peers is {arguments.peers!r}; installed here: {', '.join(installed()) or 'none'}")
-    facts = describe(("numpy", *peers))
+    facts = describe(("numpy", *dict.fromkeys(name.split("-")[0] for name in peers)))
     facts["isa"] = arguments.isa or facts["isa"]
     constants = limits.measure(cpus, facts["isa"], facts["caches"])
-    facts |= {"threads": threads, "cpus": cpus, "constants": constants._asdict()}
+    facts |= {"threads": threads, "cpus": cpus, "precision": precision, "constants": constants._asdict()}
     print(heading(facts))
     print(constants.sentence())
     print(f"threads: {threads}, on processors {', '.join(map(str, cpus))}; microseconds a call, median")
+    if precision != "float32":
+        print(f"fastlstm's weights are {precision}")
 
-    options = (peers, arguments.isa, threads, arguments.rounds, constants)
+    options = (peers, arguments.isa, threads, arguments.rounds, constants, precision)
     overhead = measure(plain(SMALLEST), *options)
     print("call overhead, 1 unit, 1 step: " + ", ".join(f"{by} {t:.2f}" for by, t in overhead["median"].items()))
     model = measure_model(arguments.rounds)
     print(f"a step of the demo's model: {model['step']:.2f}, of which its kernels take {model['kernels']:.2f}")
-    table, rows = columns(peers, threads), []
+    table, rows = columns(peers, threads, limited=precision == "float32"), []
     print("\n" + line(table))
     for shape in shapes:
         rows.append(measure(shape, *options))

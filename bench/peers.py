@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import tempfile
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,12 +50,13 @@ class Fastlstm:
 
     name = "fastlstm"
 
-    def __init__(self, stack: Stack, isa: str | None = None) -> None:
+    def __init__(self, stack: Stack, isa: str | None = None, precision: str = "float32") -> None:
         import fastlstm
 
         layers: list[Any] = []
         for directions in stack:
-            layer: Any = fastlstm.LSTM(directions[0].recurrent_kernel.shape[0], return_sequences=True, isa=isa)
+            units = directions[0].recurrent_kernel.shape[0]
+            layer: Any = fastlstm.LSTM(units, return_sequences=True, isa=isa, precision=precision)
             layer = fastlstm.layers.Bidirectional(layer) if len(directions) == 2 else layer
             layer.set_weights([array for w in directions for array in w])
             layers.append(layer)
@@ -110,6 +114,8 @@ class TimeMajor:
     """A peer that takes (T,B,I) and gives (T,B,U); the turning round is not timed."""
 
     name: str
+    #: What it is to be compared with.
+    precision = "float32"
 
     def __init__(self, stack: Stack, threads: int = 1) -> None:
         raise NotImplementedError
@@ -134,26 +140,57 @@ class Onnxruntime(TimeMajor):
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        self.session = onnxruntime.InferenceSession(onnx_model(stack), options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(self.model(stack), options, providers=["CPUExecutionProvider"])
+
+    @staticmethod
+    def model(stack: Stack) -> bytes:
+        return onnx_model(stack)
 
     def call(self, x: np.ndarray) -> Any:
         return self.session.run(None, {"X": x})[0]
+
+
+class OnnxruntimeInt8(Onnxruntime):
+    """Weights quantized by its own tool, inputs as they come."""
+
+    name = "onnxruntime-int8"
+    precision = "int8"
+
+    @staticmethod
+    def model(stack: Stack) -> bytes:
+        import onnx
+        from onnxruntime.quantization import quantize_dynamic
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "int8.onnx"
+            logging.disable(logging.WARNING)  # that a model might be simplified first
+            try:
+                quantize_dynamic(onnx.load_from_string(onnx_model(stack)), path, op_types_to_quantize=["LSTM"])
+            finally:
+                logging.disable(logging.NOTSET)
+            return path.read_bytes()
 
 
 class Openvino(TimeMajor):
     """In float32: on some processors its default is bfloat16."""
 
     name = "openvino"
+    hint = "f32"
 
     def __init__(self, stack: Stack, threads: int = 1) -> None:
         import openvino
 
         core = openvino.Core()
-        options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+        options = {"INFERENCE_PRECISION_HINT": self.hint, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
         self.request = core.compile_model(core.read_model(onnx_model(stack)), "CPU", options).create_infer_request()
 
     def call(self, x: np.ndarray) -> Any:
         return self.request.infer([x], share_inputs=True, share_outputs=True)[0]
+
+
+class OpenvinoBfloat16(Openvino):
+    name = "openvino-bf16"
+    precision, hint = "bfloat16", "bf16"
 
 
 class Torch(TimeMajor):
@@ -227,11 +264,17 @@ def jax_stack(x: Any, stack: Stack) -> Any:
     return x
 
 
-PEERS: dict[str, type[TimeMajor]] = {peer.name: peer for peer in (Onnxruntime, Openvino, Torch, Jax)}
+PEERS: dict[str, type[TimeMajor]] = {
+    peer.name: peer for peer in (Onnxruntime, Openvino, Torch, Jax, OpenvinoBfloat16, OnnxruntimeInt8)
+}
 
 
-def installed() -> list[str]:
-    """Names of the peers that can be imported here."""
+def installed(precision: str | None = None) -> list[str]:
+    """Names of the peers that can be imported here: of all, or of those of a precision."""
     from importlib.util import find_spec
 
-    return [name for name in PEERS if find_spec(name) is not None]
+    return [
+        name
+        for name, peer in PEERS.items()
+        if precision in (None, peer.precision) and find_spec(name.split("-")[0]) is not None
+    ]

@@ -24,8 +24,13 @@ from rows import PERCENTILES
 Row = dict[str, Any]
 
 OURS, LOST = "#d1495b", "#8d99ae"
-COLOURS = {"onnxruntime": "#1d6996", "openvino": "#38a6a5", "torch": "#e17c05", "jax": "#94346e"}
-MARKERS = {"onnxruntime": "s", "openvino": "^", "torch": "D", "jax": "v"}
+COLOURS = {
+    "onnxruntime": "#1d6996", "openvino": "#38a6a5", "torch": "#e17c05", "jax": "#94346e",
+    "openvino-bf16": "#38a6a5", "onnxruntime-int8": "#1d6996",
+}  # fmt: skip
+MARKERS = {
+    "onnxruntime": "s", "openvino": "^", "torch": "D", "jax": "v", "openvino-bf16": "^", "onnxruntime-int8": "s",
+}  # fmt: skip
 GROUPS = {"streaming": "one step a call", "sequence": "one sequence a call", "batch": "a batch a call"}
 
 

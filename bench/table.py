@@ -12,7 +12,7 @@ Row = dict[str, Any]
 Columns = list[tuple[str, int, Callable[[Row], str]]]
 
 
-def columns(peers: list[str], threads: int) -> Columns:
+def columns(peers: list[str], threads: int, limited: bool = True) -> Columns:
     """Heading, width, and what a row has there."""
 
     def number(key: str) -> Callable[[Row], str]:
@@ -33,10 +33,13 @@ def columns(peers: list[str], threads: int) -> Columns:
     ]
     if threads > 1:
         table += [(ALONE, 12, of_run("median", ALONE, 2)), ("gain", 5, number("gain"))]
-    table += [(name, 11, of_run("median", name)) for name in peers]
+    widths = {name: max(11, len(name)) for name in peers}
+    table += [(name, width, of_run("median", name)) for name, width in widths.items()]
     if peers:
-        table += [("ratio", 6, number("ratio")), ("best peer", 11, lambda row: row["best"])]
-    table += [("limit", 9, number("limit")), ("x limit", 7, number("limit_ratio"))]
+        widest = max(widths.values())
+        table += [("ratio", 6, number("ratio")), ("best peer", widest, lambda row: row["best"])]
+    if limited:
+        table += [("limit", 9, number("limit")), ("x limit", 7, number("limit_ratio"))]
     table.append(("error", 7, of_role("errors", "ours", ".1e")))
     if peers:
         table.append(("peer's", 7, of_role("errors", "best", ".1e")))

@@ -43,7 +43,7 @@ typedef struct flstm_matrix {
 typedef struct flstm_weights {
     size_t features, units;
     size_t vectors;
-    size_t padded;                 /* units rounded up to whole vectors */
+    size_t padded;                 /* elements from row to row: units rounded up to whole vectors, or one more */
     size_t gates;                  /* 1 to 4; 0 where there are no weights */
     flstm_end end;
     flstm_matrix kernel;           /* features rows */

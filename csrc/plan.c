@@ -36,6 +36,7 @@ static const struct listed {
 
 enum {
     KERNELS = sizeof kernels / sizeof *kernels,
+    ALIAS_BYTES = 4096, /* rows that far apart get in each other's way in L1 */
     WIDE_ROWS = 16,     /* of a tile, which cost as much as ... */
     WIDE_COST = 9,      /* ... so many one by one (measured elsewhere: 1.6 to 2 times the rate of multiply-adds) */
     WIDE_UNITS = 32,
@@ -189,6 +190,8 @@ flstm_status flstm_pack_plan(flstm_plan **result, const flstm_config *config, si
     w->units = units;
     w->vectors = (units - 1) / lanes + 1;
     w->padded = w->vectors * lanes;
+    if (w->padded * plan.element % ALIAS_BYTES == 0)
+        w->padded += lanes;
     divide(&plan);
     /* an eighth of the address range each: no sum or stride below can overflow */
     if (!multiply(w->vectors, lanes * 4 * plan.element, &row) || !multiply(row, w->features, &kernel_bytes)

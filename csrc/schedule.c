@@ -1,4 +1,4 @@
-/* schedule.c -- chooses which thread does what: pure functions of sizes. */
+/* schedule.c -- chooses which thread does what: pure functions of sizes, and of the masks of rows that are shared. */
 #include "schedule.h"
 
 #include "work.h"
@@ -58,13 +58,13 @@ schedule flstm_schedule(const flstm_program *p, size_t threads)
     size_t members = threads, largest = 0;
     for (size_t l = 0; l < p->layers; l++) {
         const flstm_plan *plan = p->plans[l];
-        const size_t shared = flstm_unit_members(plan, batch, threads), rows = flstm_row_block(plan, batch);
+        const size_t shared = flstm_unit_members(plan, batch, threads), rows = flstm_row_block(p, l);
         work += step_work(plan, batch) * (double)p->calls[0].steps;
         members = shared < members ? shared : members;
         s.rows = rows < s.rows ? rows : s.rows;
         largest = plan->bytes > largest ? plan->bytes : largest;
     }
-    const size_t tile = p->plans[0]->kernel->tile_rows;
+    const size_t tile = flstm_tile_rows(p, 0);
     s.alone = flstm_time_alone(p->plans[0], work);
     if (threads > 1 && s.alone) {
         const size_t rows = (batch - 1) / threads + 1;
@@ -80,9 +80,36 @@ schedule flstm_schedule(const flstm_program *p, size_t threads)
             s.share = rows;
         s.threads = s.share ? (batch - 1) / s.share + 1 : s.groups * s.members;
     }
-    if (s.share && s.share < s.rows)
+    if (s.share && s.share < s.rows && !p->calls[0].mask) /* under which a thread may have more */
         s.rows = s.share;
     /* a last block of few rows projects its input even where the others do not */
     s.stride = stride_of(p, s.rows < tile ? s.rows : tile - 1, s.groups);
     return s;
+}
+
+/* Steps that the mask lets a row run, and one for the row itself. */
+static double row_work(const flstm_call *call, size_t row)
+{
+    const uint8_t *const mask = call->mask + (ptrdiff_t)row * call->mask_batch;
+    size_t work = 1;
+    for (size_t t = 0; t < call->steps; t++)
+        work += mask[(ptrdiff_t)t * call->mask_step] != 0;
+    return (double)work;
+}
+
+void flstm_share_rows(const flstm_program *p, const schedule *s, size_t first[])
+{
+    const flstm_call *const call = &p->calls[0];
+    double total = 0, done = 0;
+    size_t thread = 0;
+    for (size_t r = 0; call->mask && r < call->batch; r++)
+        total += row_work(call, r);
+    for (size_t r = 0; call->mask && r < call->batch; r++) {
+        const double work = row_work(call, r); /* a row goes to the thread that has its middle */
+        for (; thread < s->threads && (done + work / 2) * (double)s->threads >= total * (double)thread; thread++)
+            first[thread] = r;
+        done += work;
+    }
+    for (; thread <= s->threads; thread++)
+        first[thread] = call->mask || s->share * thread > call->batch ? call->batch : s->share * thread;
 }

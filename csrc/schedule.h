@@ -10,7 +10,7 @@
  * share the units of a layer. */
 typedef struct schedule {
     size_t threads;
-    size_t share;   /* rows a thread, or 0: all threads work on the same rows */
+    size_t share;   /* rows a thread, about, or 0: all threads work on the same rows */
     size_t groups, members;
     size_t rows;    /* that run through all steps together */
     size_t stride;  /* steps that a layer does before another has its turn */
@@ -19,6 +19,10 @@ typedef struct schedule {
 
 /* The schedule for a program on its threads, or on one. */
 schedule flstm_schedule(const flstm_program *program, size_t threads);
+
+/* Where the rows of each of the threads that share them begin, and behind them the batch ends: `share` rows
+ * each, or under a mask so many that each has about as many steps to run. */
+void flstm_share_rows(const flstm_program *program, const schedule *s, size_t first[]);
 
 /* Whether the units of one step of a layer are worth sharing; stream.c asks, too. */
 size_t flstm_unit_members(const flstm_plan *plan, size_t batch, size_t threads);

@@ -3,11 +3,12 @@
 
 #include "cells.h"
 #include "fpenv.h"
-#include "work.h"
+#include "mask.h"
 
 enum {
     FEATURE_BLOCK = 512,      /* features whose weights stay in L2 while the rows pass by */
     FEATURE_REST = 32,        /* so few more go with the last block: by themselves they are summed otherwise */
+    SOME_BYTES = 256 << 10,   /* weights that stay in L2 while the rows of a batch are projected */
     POLL_WORK = 1 << 24,      /* multiply-adds between two polls: a few milliseconds */
     LATENT_UNITS = 16         /* so few that a step waits for itself longer than it computes */
 };
@@ -15,9 +16,11 @@ enum {
 static void products(const flstm_kernel *kernel, const flstm_weights *weights, size_t vector, size_t vectors,
                      size_t rows, const char *x, ptrdiff_t x_row, char *z, ptrdiff_t z_row, void *operands)
 {
+    /* of bytes a row is rounded as a whole, wherever it is multiplied */
+    const size_t block = kernel->form == FLSTM_FORM_I8 ? weights->features : FEATURE_BLOCK;
     for (size_t first = 0, n; first < weights->features; first += n) {
         const size_t left = weights->features - first;
-        n = left <= FEATURE_BLOCK + FEATURE_REST ? left : FEATURE_BLOCK;
+        n = left <= block + FEATURE_REST ? left : block;
         const flstm_sweep s = {
             .weights = weights, .vector = vector, .vectors = vectors, .rows = rows,
             .init = first ? z : weights->bias, .init_row = first ? z_row : 0,
@@ -33,19 +36,34 @@ void flstm_products(const flstm_plan *plan, size_t rows, const char *x, ptrdiff_
     products(plan->kernel, &plan->weights, 0, plan->weights.vectors, rows, x, x_row, z, z_row, NULL);
 }
 
-/* The input's share of the sums for `steps` steps, as one product with steps in the place of rows. */
-static void project(const chain *w, size_t steps)
+/* The same for some of a chain's vectors of units and `steps` steps, with steps in the place of rows. */
+static void project_part(const chain *w, size_t vector, size_t vectors, size_t steps)
 {
     const flstm_plan *plan = w->plan;
     const ptrdiff_t e = (ptrdiff_t)plan->element, padded = (ptrdiff_t)plan->weights.padded;
     const ptrdiff_t gates = (ptrdiff_t)plan->gates * padded, step = gates * (ptrdiff_t)w->rows;
     for (ptrdiff_t r = 0; r < (ptrdiff_t)w->rows; r++) {
-        const char *const x = w->x + r * w->x_row * e;
-        char *const z = w->gates + r * gates * e;
-        products(plan->kernel, &plan->weights, w->vector, w->vectors, steps, x, w->x_step, z, step, w->operands);
+        size_t first = 0;
+        const size_t n = w->mask ? flstm_span(w, (size_t)r, steps, &first) : steps;
+        if (n == 0)
+            continue;
+        const char *const x = w->x + (r * w->x_row + (ptrdiff_t)first * w->x_step) * e;
+        char *const z = w->gates + (r * gates + (ptrdiff_t)first * step) * e;
+        products(w->kernel, w->weights, vector, vectors, n, x, w->x_step, z, step, w->operands);
         if (plan->candidate.gates)
-            products(plan->kernel, &plan->candidate, w->vector, w->vectors, steps, x, w->x_step,
+            products(w->kernel, w->candidate, vector, vectors, n, x, w->x_step,
                      z + (ptrdiff_t)plan->weights.gates * padded * e, step, w->operands);
+    }
+}
+
+/* The input's share of the sums for `steps` steps. Of several rows each reads what the one before left in L2. */
+static void project(const chain *w, size_t steps)
+{
+    const size_t stream = w->weights->kernel.stream, some = stream < SOME_BYTES ? SOME_BYTES / stream : 1;
+    const size_t most = w->rows > 1 ? some : w->vectors;
+    for (size_t done = 0, n; done < w->vectors; done += n) {
+        n = w->vectors - done < most ? w->vectors - done : most;
+        project_part(w, w->vector + done, n, steps);
     }
 }
 
@@ -56,21 +74,21 @@ static size_t sweeps_of(const chain *w, ptrdiff_t projected, flstm_sweep s[2])
     const flstm_plan *plan = w->plan;
     const ptrdiff_t gates = (ptrdiff_t)(plan->gates * plan->weights.padded), step = gates * (ptrdiff_t)w->rows;
     s[0] = (flstm_sweep){
-        .weights = &plan->weights, .vector = w->vector, .vectors = w->vectors, .meet = w->meet, .rows = w->rows,
+        .weights = w->weights, .vector = w->vector, .vectors = w->vectors, .meet = w->meet, .rows = w->rows,
         .backwards = w->swapped, .h = w->h, .h_next = w->h_next, .c = w->c, .reset = w->reset,
         .y = w->y, .y_row = w->y_row, .y_step = w->y_step, .operands = w->operands};
     if (projected >= 0) {
         s[0].init = w->gates + projected * step * (ptrdiff_t)plan->element;
         s[0].init_row = gates, s[0].init_step = step;
     } else {
-        s[0].init = plan->weights.bias;
+        s[0].init = w->weights->bias;
         s[0].x = w->x, s[0].x_count = plan->weights.features, s[0].x_row = w->x_row, s[0].x_step = w->x_step;
     }
     if (!plan->candidate.gates)
         return 1;
     s[1] = s[0];
-    s[1].weights = &plan->candidate;
-    s[1].init = projected < 0 ? plan->candidate.bias
+    s[1].weights = w->candidate;
+    s[1].init = projected < 0 ? w->candidate->bias
                               : (const char *)s[0].init + plan->weights.gates * plan->weights.padded * plan->element;
     return 2;
 }
@@ -95,7 +113,7 @@ static void foreign_step(chain *w, size_t count, flstm_sweep s[2])
     char *z = w->z;
     for (size_t i = 0; i < count; z += s[i++].weights->gates * row) {
         s[i].z = z, s[i].z_row = (ptrdiff_t)(plan->sums * plan->weights.padded);
-        plan->kernel->sweeps(1, &s[i], 1);
+        w->kernel->sweeps(1, &s[i], 1);
         for (size_t k = 0; k < s->rows; k++) {
             const size_t r = s->row ? s->row[k] : k;
             char *const h = w->h + r * row, *const h_next = w->h_next + r * row;
@@ -110,88 +128,77 @@ static void foreign_step(chain *w, size_t count, flstm_sweep s[2])
     }
 }
 
-/* What a step under a mask does for the rows it holds: they keep their state and output what they last
- * did. Returns how many rows run. */
-static size_t hold_rows(const chain *w)
+/* `steps` steps for the first `count` of the active rows, or for all. */
+static void run_rows(chain *w, ptrdiff_t projected, size_t count, size_t steps)
 {
-    const flstm_plan *plan = w->plan;
-    const size_t e = plan->element, row = plan->weights.padded * e, lanes = plan->kernel->lanes;
-    const size_t from = w->vector * lanes * e, part = w->vectors * lanes * e;
-    const size_t width = plan->weights.units * e - from < part ? plan->weights.units * e - from : part;
-    size_t count = 0;
-    for (size_t r = 0; r < w->rows; r++)
-        if (w->mask[(ptrdiff_t)r * w->mask_row]) {
-            w->active[count++] = (uint32_t)r;
-            w->seen[r] = 1;
+    const size_t most = w->plan->fused_cell ? steps : 1;
+    for (size_t done = 0; done < steps; done += most) {
+        flstm_sweep s[2];
+        const size_t sweeps = sweeps_of(w, projected < 0 ? projected : projected + (ptrdiff_t)done, s);
+        for (size_t i = 0; i < sweeps; i++) {
+            s[i].rows = count;
+            s[i].row = count == w->rows ? NULL : w->active;
         }
-    for (size_t r = 0; r < w->rows; r++) {
-        if (w->mask[(ptrdiff_t)r * w->mask_row])
-            continue;
-        if (count) /* the others' step changes the buffers */
-            memcpy(w->h_next + r * row + from, w->h + r * row + from, part);
-        if (!w->y)
-            continue;
-        char *const y = w->y + (ptrdiff_t)r * w->y_row * (ptrdiff_t)e + from;
-        if (w->seen[r] && !w->call->zero_output_for_mask)
-            memcpy(y, w->h + r * row + from, width);
+        if (w->plan->fused_cell)
+            w->kernel->sweeps(sweeps, s, most);
         else
-            memset(y, 0, width);
+            foreign_step(w, sweeps, s);
+        if (most % 2)
+            flstm_swap_states(w);
+        move(w, most);
     }
-    return count;
+}
+
+/* A stretch of steps under a mask: as many together as the same rows run. */
+static void run_masked(chain *w, ptrdiff_t projected, size_t steps)
+{
+    for (size_t t = 0, end, count; t < steps; t = end) {
+        end = flstm_choose_rows(w, t, steps, &count);
+        if (count) {
+            run_rows(w, projected < 0 ? projected : projected + (ptrdiff_t)t, count, end - t);
+            continue;
+        }
+        if (w->meet.meeting) /* which the sweep would have done: others may read what is put out */
+            flstm_meet(w->meet.meeting, w->meet.first, w->meet.members, w->meet.member);
+        move(w, end - t);
+    }
+    flstm_end_stretch(w);
 }
 
 /* `steps` steps of one chain. */
 static void run_alone(chain *w, ptrdiff_t projected, size_t steps)
 {
-    if (!w->mask && w->plan->fused_cell) {
-        flstm_sweep s[2];
-        const size_t sweeps = sweeps_of(w, projected, s);
-        w->plan->kernel->sweeps(sweeps, s, steps);
-        if (steps % 2)
-            flstm_swap_states(w);
-        move(w, steps);
-        return;
-    }
-    for (size_t t = 0; t < steps; t++) {
-        const size_t count = w->mask ? hold_rows(w) : w->rows;
-        flstm_sweep s[2];
-        const size_t sweeps = sweeps_of(w, projected < 0 ? projected : projected + (ptrdiff_t)t, s);
-        for (size_t i = 0; i < sweeps; i++) {
-            s[i].rows = count;
-            s[i].row = count == w->rows ? NULL : w->active;
-        }
-        if (count && w->plan->fused_cell)
-            w->plan->kernel->sweeps(sweeps, s, 1);
-        else if (count)
-            foreign_step(w, sweeps, s);
-        if (count)
-            flstm_swap_states(w);
-        else if (w->meet.meeting) /* which the sweep would have done: others may read what is put out */
-            flstm_meet(w->meet.meeting, w->meet.first, w->meet.members, w->meet.member);
-        move(w, 1);
+    if (!w->mask)
+        run_rows(w, projected, w->rows, steps);
+    for (size_t done = 0, n; w->mask && done < steps; done += n) {
+        n = steps - done < FLSTM_STRETCH ? steps - done : FLSTM_STRETCH;
+        run_masked(w, projected < 0 ? projected : projected + (ptrdiff_t)done, n);
     }
 }
 
-/* `steps` steps of several chains that no mask or foreign cell stops, side by side. */
+/* `steps` steps of several chains of one row that no mask or foreign cell stops, side by side. */
 static void run_together(size_t count, chain *const w[], const ptrdiff_t projected[], size_t steps)
 {
     flstm_sweep s[FLSTM_MOST_SWEEPS];
     size_t sweeps = sweeps_of(w[0], projected[0], s);
     for (size_t i = 1; i < count; i++)
         sweeps += sweeps_of(w[i], projected[i], s + sweeps);
-    w[0]->plan->kernel->sweeps(sweeps, s, steps);
+    w[0]->kernel->sweeps(sweeps, s, steps);
     for (size_t i = 0; i < count; i++) {
         if (steps % 2)
             flstm_swap_states(w[i]);
+        if (w[i]->mask)
+            w[i]->seen[0] = 1;
         move(w[i], steps);
     }
 }
 
-/* Whether a chain's steps leave the processor waiting for their own results, so that another's fit between. */
-static int waits(const chain *w)
+/* Whether a chain's next `steps` leave the processor waiting for their own results, so that another's fit between. */
+static int waits(const chain *w, size_t steps)
 {
-    return w->plan->weights.padded <= LATENT_UNITS && !w->mask && w->plan->fused_cell && w->rows == 1
-           && !w->meet.meeting;
+    if (w->plan->weights.padded > LATENT_UNITS || !w->plan->fused_cell || w->rows != 1 || w->meet.meeting)
+        return 0;
+    return !w->mask || flstm_runs_on(w, 0, steps);
 }
 
 size_t flstm_step_work(const chain *w)
@@ -226,7 +233,8 @@ int flstm_advance(size_t count, chain *const w[], const size_t n[], watch *watch
         projected[i] = w[i]->chunk && n[i] > 1 ? 0 : -1;
         if (projected[i] == 0)
             project(w[i], n[i]);
-        together = !waits(w[i]) || w[i]->plan->kernel != w[0]->plan->kernel ? 0 : together < n[i] ? together : n[i];
+        const int waiting = waits(w[i], n[i]) && w[i]->kernel == w[0]->kernel;
+        together = !waiting ? 0 : together < n[i] ? together : n[i];
         work += flstm_step_work(w[i]);
     }
     for (size_t done = 0, steps; done < together; done += steps) {

@@ -6,6 +6,8 @@
 enum {
     CHUNK_BYTES = 128 << 10, /* projected gates of a time chunk: they stay in L2 beside the weights */
     CHUNK_STEPS = 24,        /* but enough steps that reading the kernel again is paid for */
+    PANEL_BYTES = 384 << 10, /* a vector's weights that L2 keeps while the tiles of a step pass by */
+    CHUNK_ROWS = 384,        /* of larger ones, rows times steps that pay for one reading of the kernel */
     STATE_BYTES = 256 << 10, /* states of a row block, likewise */
     LEAST_ROWS = 96,         /* rows that pay for one reading of weights beyond the caches */
     FOLDED_FEATURES = 4      /* so few features are cheaper in the step itself */
@@ -13,10 +15,14 @@ enum {
 
 size_t flstm_chunk(const flstm_plan *plan, size_t rows, size_t steps)
 {
-    if (steps <= 1 || rows == 0 || rows >= plan->kernel->tile_rows || plan->weights.features <= FOLDED_FEATURES)
+    const flstm_weights *w = &plan->weights;
+    const int many = rows >= plan->kernel->tile_rows;
+    if (steps <= 1 || rows == 0 || w->features <= FOLDED_FEATURES
+        || (many && w->kernel.stream + w->recurrent_kernel.stream <= PANEL_BYTES))
         return 0;
-    size_t chunk = CHUNK_BYTES / (rows * plan->gates * plan->weights.padded * plan->element);
-    chunk = chunk < CHUNK_STEPS ? CHUNK_STEPS : chunk;
+    const size_t least = many ? CHUNK_ROWS / rows + 1 : CHUNK_STEPS;
+    size_t chunk = many ? 0 : CHUNK_BYTES / (rows * plan->gates * w->padded * plan->element);
+    chunk = chunk < least ? least : chunk;
     const size_t chunks = (steps - 1) / chunk + 1;
     return (steps - 1) / chunks + 1; /* even: a short last chunk reads the kernel for few steps */
 }

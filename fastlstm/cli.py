@@ -13,6 +13,7 @@ import fastlstm
 from fastlstm import commands
 from fastlstm.config import choose_isa
 from fastlstm.errors import FastLSTMError
+from fastlstm.precision import PRECISIONS
 
 if TYPE_CHECKING:
     _Choices = argparse._SubParsersAction["_Parser"]
@@ -113,6 +114,16 @@ def _with_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("--weights", metavar="FILE", help="the weights, where they are in another file")
 
 
+def _with_precision(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help="how the weights of recurrent layers are kept: less exact ones are smaller and, where a step waits for "
+        "memory, sooner done (default: float32)",
+    )
+
+
 def _demo(choices: _Choices) -> None:
     demo = choices.add_parser(
         "demo",
@@ -167,6 +178,7 @@ def _predict(choices: _Choices) -> None:
     predict.add_argument(
         "--batch-size", metavar="N", type=_positive, help="rows at a time (default: 32, as in Keras)"
     )
+    _with_precision(predict)
     predict.set_defaults(command=commands.predict)
 
 
@@ -176,11 +188,13 @@ def _verify(choices: _Choices) -> None:
         help="compare a model with Keras, or with stored vectors",
         description="Run a model on made-up inputs beside the Keras that can read its file (keras 3, or tf_keras for "
         "what Keras 1 and 2 wrote), in a process of its own, or on stored inputs beside stored outputs. The exit code "
-        "is 1 where an output differs by more than 1e-5, in units of max(1, |value|).",
+        "is 1 where an output differs by more than 1e-5, in units of max(1, |value|), or with --precision by more than "
+        "1e-2 in bfloat16, 1e-3 in float16 and 2e-2 in int8.",
         epilog="example: fastlstm verify model.h5 --vectors vectors.npz",
     )
     _with_model(verify)
     verify.add_argument("--vectors", metavar="FILE.npz", help="inputs in0, in1, ... and outputs out0, out1, ...")
+    _with_precision(verify)
     verify.set_defaults(command=commands.verify)
 
 
@@ -223,6 +237,7 @@ def _bench(choices: _Choices) -> None:
         "are NumPy's)",
     )
     bench.add_argument("--json", metavar="FILE", help="what was measured, and on what; replaced if there")
+    _with_precision(bench)
     bench.set_defaults(command=commands.bench)
 
 

@@ -43,7 +43,7 @@ def bench(arguments: argparse.Namespace) -> int:
     if arguments.threads:
         fastlstm.set_num_threads(arguments.threads)
     with _writing(arguments.json) if arguments.json is not None else nullcontext() as file:
-        result = bench.run(arguments.shape or list(bench.SHAPES), arguments.rounds)
+        result = bench.run(arguments.shape or list(bench.SHAPES), arguments.rounds, arguments.precision)
         if file:
             file.write(f"{json.dumps(result, indent=1)}\n".encode())
     return 0
@@ -58,7 +58,7 @@ def predict(arguments: argparse.Namespace) -> int:
 
     path = arguments.output
     _refuse_replacing(path, arguments.model, arguments.input, arguments.weights)
-    model = fastlstm.load_model(arguments.model, weights=arguments.weights)
+    model = fastlstm.load_model(arguments.model, weights=arguments.weights, precision=arguments.precision)
     array_files.check_form(path, [model.program.shapes[slot.number] for slot in flatten(model.program.outputs)])
     x = array_files.read_inputs(arguments.input, model)
     with _writing(path) as file:
@@ -115,8 +115,6 @@ def inspect(arguments: argparse.Namespace) -> int:
 
 
 def _facts(kind: str, model: Model) -> dict[str, Any]:
-    from fastlstm.verifying import output_names
-
     program = model.program
     rows = summary_rows(model)
     weights = weights_of(model, model.trainable)
@@ -129,7 +127,7 @@ def _facts(kind: str, model: Model) -> dict[str, Any]:
         "outputs": [
             {"name": name, "shape": program.shapes[slot.number], "dtype": dtype}
             for name, slot, dtype in zip(
-                output_names(model), flatten(program.outputs), program.output_dtypes(), strict=True
+                program.output_names(), flatten(program.outputs), program.output_dtypes(), strict=True
             )
         ],
         "layers": [
@@ -157,18 +155,22 @@ def _tensor(entry: dict[str, Any]) -> str:
 def verify(arguments: argparse.Namespace) -> int:
     """Compare a model with a live Keras, or with stored vectors."""
     from fastlstm import verifying
+    from fastlstm.precision import COST
     from fastlstm.sampling import TOLERANCE
 
-    model = fastlstm.load_model(arguments.model, weights=arguments.weights)
+    model = fastlstm.load_model(arguments.model, weights=arguments.weights, precision=arguments.precision)
+    allowed = TOLERANCE + COST[arguments.precision]
     if arguments.vectors is not None:
         reference = verifying.stored_reference(arguments.vectors, model)
     else:
         reference = verifying.live_reference(model, arguments.model, arguments.weights)
-    rows = verifying.compare(model, reference.inputs, reference.outputs)
+    rows = verifying.compare(model, reference.inputs, reference.outputs, allowed)
     print(f"{arguments.model}: written by Keras {_writer(model)}, compared with {reference.source}")
+    if arguments.precision != "float32":
+        print(f"weights of recurrent layers in {arguments.precision}")
     width = max(6, *(len(row.name) for row in rows))
     shapes = max(5, *(len(str(row.shape)) for row in rows))
-    print(f"{'output':<{width}}  {'shape':<{shapes}}  max abs error  relative  within {TOLERANCE:g}")
+    print(f"{'output':<{width}}  {'shape':<{shapes}}  max abs error  relative  within {allowed:g}")
     for row in rows:
         error, relative, good = f"{row.error:.1e}", f"{row.relative:.1e}", "yes" if row.passes else "NO"
         print(f"{row.name:<{width}}  {row.shape!s:<{shapes}}  {error:>13}  {relative:>8}  {good}")

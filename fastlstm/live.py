@@ -13,13 +13,18 @@ from fastlstm.errors import FastLSTMError, UnsupportedLayerError
 from fastlstm.layers.base import Layer
 from fastlstm.layers.serialization import LAYERS, custom_layers, layer_from_config
 from fastlstm.model import Model
+from fastlstm.precision import checked, set_precision
 
 _HOMES = ("keras", "tf_keras")
 _SEVERAL = ("query_shape", "value_shape", "key_shape")  # what MultiHeadAttention is built for
 
 
 def from_keras(
-    layer_or_model: Any, *, custom_layers: Mapping[str, Any] | None = None, mask_propagation: str = "3.15"
+    layer_or_model: Any,
+    *,
+    custom_layers: Mapping[str, Any] | None = None,
+    mask_propagation: str = "3.15",
+    precision: str = "float32",
 ) -> Layer:
     """A layer or model like one of Keras 3 or of tf_keras (Keras 2), with copies of its weights.
 
@@ -27,7 +32,7 @@ def from_keras(
     ----------
     layer_or_model : keras.Layer or keras.Model
         A model must be Sequential or Functional, and built. It is only read.
-    custom_layers, mask_propagation
+    custom_layers, mask_propagation, precision
         As of :func:`fastlstm.load_model`.
 
     Returns
@@ -40,15 +45,19 @@ def from_keras(
     UnsupportedLayerError
         A layer or option in it is one that fastlstm does not compute.
     FastLSTMError
-        Not Keras's, or not built.
+        Not Keras's, not built, or the precision is not for it.
     """
+    checked(precision, "from_keras")
     home = next((h for h in map(_home, type(layer_or_model).__mro__) if h), None)
     if home is None or not hasattr(layer_or_model, "get_weights"):
         raise FastLSTMError(f"from_keras: got {layer_or_model!r}; expected a layer or model of Keras 3 or tf_keras")
     version = getattr(sys.modules.get(home), "__version__", "3" if home == "keras" else "2")
     if hasattr(layer_or_model, "layers") and hasattr(layer_or_model, "to_json"):
-        return _model(layer_or_model, version, custom_layers, mask_propagation)
-    return _layer(layer_or_model, version, custom_layers)
+        ours: Layer = _model(layer_or_model, version, custom_layers, mask_propagation)
+    else:
+        ours = _layer(layer_or_model, version, custom_layers)
+    set_precision(ours, precision)
+    return ours
 
 
 def _home(cls: type) -> str | None:

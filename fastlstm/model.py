@@ -14,8 +14,10 @@ from fastlstm.layers.base import Layer, auto_name, snake_case
 from fastlstm.layers.core import InputLayer, positive
 from fastlstm.layers.graph import tensors_in
 from fastlstm.model_stream import ModelStream
-from fastlstm.prediction import predict
+from fastlstm.precision import PrecisionReport, report
+from fastlstm.prediction import batches_of, is_stream, predict
 from fastlstm.program import Program, Slot
+from fastlstm.ragged_program import nested, prepare_rows, rows_of, run_prepared
 from fastlstm.structure import leaves_like, map_structure, unflatten, unwrapped
 from fastlstm.summaries import summary_rows
 
@@ -146,7 +148,8 @@ class Model(Layer):
         Parameters
         ----------
         inputs : array_like, or a list or dict of them
-            Shape ``input_shape``.
+            Shape ``input_shape``. For a model of one input also a list of arrays of different lengths, one a row:
+            (steps, ...).
         mask : array_like of bool, or a list of them, optional
             Which steps the first layers are to use.
         training : bool
@@ -155,13 +158,26 @@ class Model(Layer):
         Returns
         -------
         ndarray, or a nest of them as the model's outputs are one
+            For arrays of different lengths, a list of arrays in the place of each output that has as many steps as
+            the row.
+
+        Raises
+        ------
+        UnsupportedLayerError
+            A layer would see the padding between rows of different lengths; it is named.
         """
         if training:
             raise FastLSTMError(f"{self.who}: fastlstm runs trained models; training must be False")
-        if type(inputs) is not np.ndarray and tensors_in(inputs):
-            outputs = self.connect((inputs,), {} if mask is None else {"mask": mask})
-            self.fill()
-            return outputs
+        if type(inputs) is not np.ndarray:
+            if tensors_in(inputs):
+                outputs = self.connect((inputs,), {} if mask is None else {"mask": mask})
+                self.fill()
+                return outputs
+            rows = rows_of(self, inputs)
+            if rows is not None and mask is not None:
+                raise FastLSTMError(f"{self.who}: arrays of different lengths say what counts; leave the mask out")
+            if rows is not None:
+                return nested(self, run_prepared(self, prepare_rows(self, rows)))
         if mask is not None:
             mask = map_structure(lambda m: None if m is None else np.asarray(m, bool), _one_or_more(mask))
         program = self.program_for(inputs)
@@ -228,7 +244,7 @@ class Model(Layer):
                 return [inputs[name] for name in names]
             if len(names) == 1:
                 alone = isinstance(inputs, list | tuple) and len(inputs) == 1 and hasattr(inputs[0], "shape")
-                return [inputs[0] if alone else inputs]
+                return [inputs[0] if alone and not self._is_row(inputs[0]) else inputs]
             return leaves_like(structure, inputs)
         except (KeyError, ValueError, TypeError, IndexError):
             pass
@@ -236,6 +252,11 @@ class Model(Layer):
             return list(inputs)
         found = f"{len(inputs)} of {type(inputs).__name__}" if hasattr(inputs, "__len__") else type(inputs).__name__
         raise FastLSTMError(f"{self.who}: got {found}; expected {len(names)} inputs: {', '.join(names)}")
+
+    def _is_row(self, x: Any) -> bool:
+        """Whether this lacks the batch axis of the one input, and not a last axis of one."""
+        (entry,) = self.program.entries
+        return len(x.shape) == len(entry.batch_shape) - 1 and entry.batch_shape[-1] != 1
 
     def _adjusted(self, x: Any, layer: InputLayer) -> Any:
         """One input as an array of the rank that the model has."""
@@ -286,7 +307,8 @@ class Model(Layer):
         x : array_like, a list or dict of them, or an iterable of batches
             Shape ``input_shape``, with any number of rows. Arrays may be memory-mapped: only a batch at a
             time is read. An iterator yields batches, alone or as ``(x,)``, ``(x, y)`` or ``(x, y, weights)``
-            of which only x is used.
+            of which only x is used. A list of arrays of different lengths, as the model itself takes it, is
+            sorted by length first, so that the rows of a batch differ little; the results come in its own order.
         batch_size : int, optional
             Rows at a time. Default 32; not to be given with an iterator.
         verbose : {"auto", 0, 1, 2}
@@ -304,6 +326,29 @@ class Model(Layer):
         ndarray, or a nest of them as the model's outputs are one
         """
         return predict(self, x, batch_size, verbose, steps, callbacks)
+
+    def precision_report(self, x: Any, batch_size: int | None = None, steps: int | None = None) -> PrecisionReport:
+        """What the precisions of the recurrent layers cost and save on some inputs.
+
+        Parameters
+        ----------
+        x, batch_size, steps
+            As of :meth:`predict`. Batches of an iterator are kept until both models have seen them.
+
+        Returns
+        -------
+        PrecisionReport
+            How far each output lies from what it is with all weights in float32, and the memory of both. Printed,
+            a table. The model itself is only read, so that others may call it meanwhile.
+        """
+        who = f"{self.who}: precision_report"
+        most = None if steps is None else positive(steps, f"{who}: steps")
+        batches = list(batches_of(x, most, who)) if is_stream(x) else None
+
+        def run(twin: Any) -> Any:
+            return twin.predict(x if batches is None else iter(batches), batch_size, 0, steps)
+
+        return report(self, run, lambda _: self.program.output_names())
 
     def stream(self, batch_size: int = 1) -> ModelStream:
         """The model one step at a time, from states of zeros.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from fastlstm import console
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.core import positive
+from fastlstm.ragged_program import nested, prepare_rows, rows_of, run_prepared
 from fastlstm.structure import flatten, leaves_like, map_structure, unflatten, unwrapped
 
 if TYPE_CHECKING:
@@ -32,12 +33,15 @@ def predict(
     if callbacks is not None and not isinstance(callbacks, Iterable):
         raise FastLSTMError(f"{who}: callbacks is {callbacks!r}; expected a list of objects")
     told = list(callbacks or ())
-    if _is_stream(x):
+    if is_stream(x):
         if batch_size is not None:
             raise FastLSTMError(f"{who}: batch_size is {batch_size}; an iterator gives its own batches: leave it out")
         total = most if most is not None else len(x) if hasattr(x, "__len__") else None
-        return _gathered(model, _batches_of(x, most, who), total, verbose, told, who)
+        return _gathered(model, batches_of(x, most, who), total, verbose, told, who)
     size = 32 if batch_size is None else positive(batch_size, f"{who}: batch_size")
+    lengths = rows_of(model, x)
+    if lengths is not None:
+        return _by_length(model, lengths if most is None else lengths[: most * size], size, verbose, told)
     model.program_for(x, size)
     arrays = model.flat_inputs(x)
     rows = next((len(a) for a in arrays if a is not None), 0)
@@ -57,14 +61,14 @@ def predict(
     return _filled(model, batches(), rows, -(-rows // size), verbose, told)
 
 
-def _is_stream(x: Any) -> bool:
+def is_stream(x: Any) -> bool:
     """Whether this gives batches one after the other, and is no array or nest of arrays."""
     if hasattr(x, "shape") or isinstance(x, list | tuple | dict | str | bytes) or hasattr(x, "__array__"):
         return False
     return hasattr(x, "__next__") or hasattr(x, "__iter__") or hasattr(x, "__getitem__")
 
 
-def _batches_of(x: Any, most: int | None, who: str) -> Iterator[Any]:
+def batches_of(x: Any, most: int | None, who: str) -> Iterator[Any]:
     """The inputs of each batch; of ``(x, y)`` and ``(x, y, weights)`` only x."""
     indexed = not hasattr(x, "__iter__")
     batches: Iterable[Any] = (x[i] for i in range(len(x))) if indexed else x
@@ -107,6 +111,36 @@ def _filled(
     return unflatten(structure, wholes)
 
 
+def _by_length(model: Model, rows: Sequence[Any], size: int, verbose: str | int, told: list[Any]) -> Any:
+    """The outputs for rows of different lengths, the longest rows first; in the order of the rows."""
+    stateful = any(getattr(layer, "stateful", False) for _, layer in model.tree())  # where a row has its place
+    arrays = prepare_rows(model, rows)
+    order = [*range(len(rows))] if stateful else sorted(range(len(rows)), key=lambda i: -len(arrays[i]))
+    total = -(-len(rows) // size)
+    progress = console.Progress(total, verbose)
+    wholes: list[Any] = []
+    _tell(told, "on_predict_begin", {})
+    for number in range(total):
+        places = order[number * size : (number + 1) * size]
+        _tell(told, "on_predict_batch_begin", number, {})
+        parts = run_prepared(model, [arrays[i] for i in places])
+        _tell(told, "on_predict_batch_end", number, {"outputs": nested(model, parts)})
+        if not wholes:
+            wholes = [
+                [None] * len(rows) if isinstance(part, list) else np.empty((len(rows), *part.shape[1:]), part.dtype)
+                for part in parts
+            ]
+        for whole, part in zip(wholes, parts, strict=True):
+            if isinstance(whole, np.ndarray):
+                whole[places] = part
+            else:
+                for place, row in zip(places, part, strict=True):
+                    whole[place] = row
+        progress.step(number + 1)
+    _tell(told, "on_predict_end", {})
+    return nested(model, wholes)
+
+
 def _gathered(
     model: Model, batches: Iterator[Any], total: int | None, verbose: str | int, told: list[Any], who: str
 ) -> Any:
@@ -116,6 +150,8 @@ def _gathered(
     structure: Any = None
     _tell(told, "on_predict_begin", {})
     for number, batch in enumerate(batches):
+        if rows_of(model, batch) is not None:
+            raise FastLSTMError(f"{who}: the iterator gave arrays of different lengths; give them in one list instead")
         model.program_for(batch)
         structure = _run(model, batch, number, told)
         gathered.append(flatten(structure))

@@ -90,9 +90,10 @@ class Program:
             self.steps.append(Step(node.layer, args, kwargs, outputs))
         self._runs: list[_Chain | _Call] | None = None
         self._results: Any = None
+        self.ragged: Any = None  # the same calls for rows of different lengths, once there have been any
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_runs": None}  # made again from the rest
+        return {**self.__dict__, "_runs": None, "ragged": None}  # made again from the rest
 
     # -- running ------------------------------------------------------------------------------------
 
@@ -189,6 +190,15 @@ class Program:
                 shapes[slot.number] = tuple(shape)
         return map_structure(lambda slot: shapes[slot.number], self.outputs)
 
+
+    def output_names(self) -> list[str]:
+        """For each output, in flat order, the layer that gives it, and which of several."""
+        names = {slot.number: layer.name for slot, layer in zip(flatten(self.inputs), self.entries, strict=True)}
+        for step in self.steps:
+            slots = slots_in(step.outputs)
+            for i, slot in enumerate(slots):
+                names[slot.number] = f"{step.layer.name}[{i}]" if len(slots) > 1 else step.layer.name
+        return [names[slot.number] for slot in flatten(self.outputs)]
 
     def output_dtypes(self) -> list[str]:
         """The type of each output, in flat order."""

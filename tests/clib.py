@@ -153,7 +153,9 @@ def with_tiles():
 
 SMALL = {
     "schedule.c": {"SHARED_TIME": 1, "MEETING_WORK": 1, "OWN_BYTES": 20000, "WAVE_STEPS": 5, "LEAST_WAVE": 2},
-    "work.c": {"CHUNK_BYTES": 2000, "CHUNK_STEPS": 3, "STATE_BYTES": 900, "LEAST_ROWS": 20},
+    "work.c": {"CHUNK_BYTES": 2000, "CHUNK_STEPS": 3, "STATE_BYTES": 900, "LEAST_ROWS": 20, "PANEL_BYTES": 9000,
+               "CHUNK_ROWS": 40},
+    "steps.c": {"SOME_BYTES": 9000},
 }
 
 

@@ -1,5 +1,6 @@
 """Programs for the C library, of one layer or several: drawn, and run in memory of any kind."""
 
+import itertools
 from ctypes import byref, c_void_p
 from dataclasses import dataclass, replace
 
@@ -149,6 +150,28 @@ class Prepared:
             for name, values in data.items():
                 assert given[name].tobytes() == values.tobytes(), f"{name} was written"
         return [{name: values.copy() for name, values in found.items()} for found in self.found]
+
+
+def draw_stream(r):
+    """A program of one layer, without what a stream cannot do."""
+    layer = Layer(r.randint(1, 70), r.choice(["tanh", "tanh", "relu6"]), kind=r.choice(clib.CELLS))
+    layer = replace(layer, outputs=layer.possible, precision=r.choice(clib.PRECISIONS))
+    return Program("float32", r.choice([1, 2, 5, 13]), 20, r.choice([1, 3, 9]), (layer,))
+
+
+def streamed(r, library, prepared, wanted, threads, place=anywhere):
+    """The outputs of the program's layer by name, as a stream gives them that gets its steps in four blocks."""
+    program, (data,), (plan,) = prepared.program, prepared.data, prepared.plans
+    found = {name: np.full_like(wanted[name], np.nan) for name in ("y", *program.layers[0].possible[2:])}
+    stream = place("stream", library.flstm_stream_size(plan, program.batch), np.uint8, 64)
+    state = (plan, stream.ctypes.data, program.batch)
+    library.flstm_stream_set(*state, *(data[name].ctypes.data if name in data else None for name in ("h0", "c0")))
+    for first, last in itertools.pairwise([0, *sorted(r.sample(range(1, 20), 3)), 20]):
+        sides = [side for a in (data["x"][:, first:], found["y"][:, first:])
+                 for side in (a.ctypes.data, a.strides[0] // 4, a.strides[1] // 4)]  # fmt: skip
+        assert library.flstm_stream_run(*state, last - first, *sides, threads) == clib.OK
+    library.flstm_stream_get(*state, *(found[name].ctypes.data if name in found else None for name in "hc"))
+    return found
 
 
 def one_by_one(library, isa, program, data):

@@ -42,12 +42,13 @@ def states_of(rng, layer, batch):
     return [rng.standard_normal((batch, layer.units)).astype(layer.dtype) for _ in range(layer.state_count)]
 
 
-def oracle(layer, kind, x, states=None, mask=None, dtype=np.float64):
-    """Outputs, last output and states, in the layer's order of steps."""
+def oracle(layer, kind, x, states=None, mask=None, dtype=np.float64, dot=np.matmul):
+    """Outputs, last output and states, in the layer's order of steps; ``dot`` multiplies inputs and weights."""
     kernel, recurrent_kernel, *bias = layer.get_weights()
     states = [None] * layer.state_count if states is None else states
     if layer.go_backwards:
         x, mask = x[:, ::-1], None if mask is None else mask[:, ::-1]
     return ORACLES[kind](
-        x, kernel, recurrent_kernel, bias[0] if bias else None, *states, mask, layer.zero_output_for_mask, dtype=dtype
-    )
+        x, kernel, recurrent_kernel, bias[0] if bias else None, *states, mask, layer.zero_output_for_mask, dtype=dtype,
+        dot=dot,
+    )  # fmt: skip

@@ -31,12 +31,12 @@ def as_arrays(dtype, x, w, r, b, *states):
 
 
 def lstm(x, kernel, recurrent_kernel, bias=None, h=None, c=None, mask=None, zero_output=False,
-         activation=np.tanh, recurrent_activation=sigmoid, dtype=np.float64):
+         activation=np.tanh, recurrent_activation=sigmoid, dtype=np.float64, dot=np.matmul):
     """x (B,T,I) -> outputs (B,T,U), last output, h, c; weights as Keras's, gates i, f, c, o."""
     x, w, r, b, states = as_arrays(dtype, x, kernel, recurrent_kernel, bias, h, c)
 
     def step(x, h, c):
-        i, f, g, o = np.split(x @ w + h @ r + b, 4, axis=-1)
+        i, f, g, o = np.split(dot(x, w) + dot(h, r) + b, 4, axis=-1)
         i, f, o = recurrent_activation(i), recurrent_activation(f), recurrent_activation(o)
         c = f * c + i * activation(g)
         return o * activation(c), c
@@ -45,27 +45,27 @@ def lstm(x, kernel, recurrent_kernel, bias=None, h=None, c=None, mask=None, zero
 
 
 def gru(x, kernel, recurrent_kernel, bias=None, h=None, mask=None, zero_output=False, activation=np.tanh,
-        recurrent_activation=sigmoid, dtype=np.float64, reset_after=True):
+        recurrent_activation=sigmoid, dtype=np.float64, reset_after=True, dot=np.matmul):
     """x (B,T,I) -> outputs (B,T,U), last output, h; weights as Keras's, gates z, r, h."""
     x, w, r, b, states = as_arrays(dtype, x, kernel, recurrent_kernel, bias, h)
     u = len(r)
     b, b_recurrent = b if b.ndim == 2 else (b, np.zeros_like(b))
 
     def step(x, h):
-        x_part = x @ w + b
-        h_part = h @ r + b_recurrent
+        x_part = dot(x, w) + b
+        h_part = dot(h, r) + b_recurrent
         z, reset = (recurrent_activation(x_part[:, g] + h_part[:, g]) for g in (slice(u), slice(u, 2 * u)))
-        share = reset * h_part[:, 2 * u :] if reset_after else (reset * h) @ r[:, 2 * u :]
+        share = reset * h_part[:, 2 * u :] if reset_after else dot(reset * h, r[:, 2 * u :])
         return (z * h + (1 - z) * activation(x_part[:, 2 * u :] + share),)
 
     return over_steps(step, x, states, mask, zero_output)
 
 
 def simple_rnn(x, kernel, recurrent_kernel, bias=None, h=None, mask=None, zero_output=False, activation=np.tanh,
-               dtype=np.float64):
+               dtype=np.float64, dot=np.matmul):
     """x (B,T,I) -> outputs (B,T,U), last output, h; weights as Keras's."""
     x, w, r, b, states = as_arrays(dtype, x, kernel, recurrent_kernel, bias, h)
-    return over_steps(lambda x, h: (activation(x @ w + b + h @ r),), x, states, mask, zero_output)
+    return over_steps(lambda x, h: (activation(dot(x, w) + b + dot(h, r)),), x, states, mask, zero_output)
 
 
 def rounding_bound(exact, plain, steps):

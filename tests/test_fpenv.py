@@ -12,6 +12,7 @@ import pytest
 
 import fastlstm
 from fastlstm import _core
+from fastlstm.config import kernel_number
 
 pytestmark = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="MXCSR is x86's")
 
@@ -22,6 +23,7 @@ void set_csr(unsigned);
 unsigned get_csr(void) { return _mm_getcsr(); }
 void set_csr(unsigned csr) { _mm_setcsr(csr); }
 """
+FORMS = [("float32", "float32"), ("float64", "float32"), *(("float32", name) for name in clib.PRECISIONS[1:])]
 USUAL = 0x1F80  # round to nearest, all exceptions masked
 CONTROL = 0xFFC0  # the rest are sticky exception flags, which any arithmetic may raise
 ENVIRONMENTS = {
@@ -61,14 +63,17 @@ class Layer:
 
     BATCH, STEPS, FEATURES, UNITS = 3, 40, 6, 21
 
-    def __init__(self, library, isa, dtype="float32", activation="tanh"):
+    def __init__(self, library, isa, dtype="float32", activation="tanh", precision="float32", kind="lstm", csr=USUAL):
         b, t, i, u = self.BATCH, self.STEPS, self.FEATURES, self.UNITS
+        columns, cell = clib.GATES[kind] * u, clib.CELLS.index(kind)
         rng = np.random.default_rng(5)
         number = clib.listing(library.flstm_activation_name).index(activation)
-        config = clib.Config(dtype == "float64", i, u, number, 1, isa.encode())
-        self.weights = [rng.standard_normal(n).astype(dtype) for n in (i * 4 * u, u * 4 * u, 4 * u)]
-        status, self.plan = clib.create_plan(library, config, *self.weights)
-        assert status == clib.OK
+        config = clib.Config(dtype == "float64", i, u, number, 1, isa.encode(), 0, cell,
+                             clib.PRECISIONS.index(precision))  # fmt: skip
+        self.weights = [rng.standard_normal(n).astype(dtype) for n in (i * columns, u * columns, 2 * columns)]
+        created, after = under(csr, lambda: clib.create_plan(library, config, *self.weights))
+        assert (created[0], after) == (clib.OK, csr)
+        self.plan = created[1]
         tiny = np.finfo(dtype).tiny
         self.x = rng.standard_normal((b, t, i)).astype(dtype)
         self.x[:, ::7] *= tiny
@@ -78,15 +83,15 @@ class Layer:
         self.stream = aligned(library.flstm_stream_size(self.plan, b))
         self.x_at = [self.x.ctypes.data, t * i, i]
         self.y_at = [self.y.ctypes.data, t * u, u]
-        self.call = clib.Call(b, t, *self.x_at, *(s.ctypes.data for s in self.state), None, None, *self.y_at,
-                              self.last.ctypes.data)  # fmt: skip
+        self.states_at = [s.ctypes.data for s in self.state][: 2 if kind == "lstm" else 1] + [None] * (kind != "lstm")
+        self.call = clib.Call(b, t, *self.x_at, *self.states_at, None, None, *self.y_at, self.last.ctypes.data)
 
     def run(self):
         return self.library.flstm_run(self.plan, self.call, self.memory.ctypes.data)
 
     def run_stream(self):
         stream = self.stream.ctypes.data
-        self.library.flstm_stream_set(self.plan, stream, self.BATCH, *(s.ctypes.data for s in self.state))
+        self.library.flstm_stream_set(self.plan, stream, self.BATCH, *self.states_at)
         arguments = (self.BATCH, self.STEPS, *self.x_at, *self.y_at)
         status = self.library.flstm_stream_run(self.plan, stream, *arguments, 1)
         self.library.flstm_stream_get(self.plan, stream, self.BATCH, self.last.ctypes.data, None)
@@ -99,10 +104,10 @@ def aligned(size):
 
 
 @pytest.mark.parametrize("activation", ["tanh", "softplus", "softmax"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("dtype", "precision"), FORMS)
 @pytest.mark.parametrize("how", ["run", "run_stream"])
-def test_results_and_environment_do_not_depend_on_each_other(library, isa, dtype, activation, how):
-    layer = Layer(library, isa, dtype, activation)
+def test_results_and_environment_do_not_depend_on_each_other(library, isa, dtype, precision, activation, how):
+    layer = Layer(library, isa, dtype, activation, precision)
     status, after = under(USUAL, getattr(layer, how))
     assert (status, after) == (clib.OK, USUAL)
     wanted = layer.y.tobytes(), layer.last.tobytes()
@@ -151,11 +156,23 @@ def test_activations_leave_the_environment(library, isa):
             assert status == clib.OK and after & CONTROL == csr & CONTROL
 
 
-def test_making_a_plan_leaves_the_environment(library, isa):
-    weights = Layer(library, isa).weights
-    config = clib.Config(0, Layer.FEATURES, Layer.UNITS, 0, 1, isa.encode())
+@pytest.mark.parametrize("kind", ["lstm", "gru"])  # a GRU's two biases are added
+@pytest.mark.parametrize(("dtype", "precision"), FORMS)
+def test_making_a_plan_and_the_environment_do_not_depend_on_each_other(library, isa, dtype, precision, kind):
+    found = []
+    for csr in (USUAL, *ENVIRONMENTS.values()):
+        layer = Layer(library, isa, dtype, "tanh", precision, kind, csr)
+        assert layer.run() == clib.OK
+        found.append(layer.y.tobytes())
+    assert set(found) == {found[0]}
+
+
+@pytest.mark.parametrize("precision", clib.PRECISIONS[1:])
+def test_a_weight_that_is_refused_leaves_the_environment(library, isa, precision):
+    config = clib.Config(0, 1, 1, 0, 1, isa.encode(), 0, 0, clib.PRECISIONS.index(precision))
+    weights = [np.array([1, 2, np.nan, 1e38], np.float32)] * 3
     for csr in ENVIRONMENTS.values():
-        assert under(csr, lambda: clib.create_plan(library, config, *weights)[0]) == (clib.OK, csr)
+        assert under(csr, lambda: clib.create_plan(library, config, *weights)[0]) == (clib.RANGE, csr)
 
 
 def test_import_leaves_the_environment():
@@ -180,5 +197,5 @@ def test_calls_from_python_leave_the_environment(isa, rng):
         calls = (lambda: layer(x, mask=x[:, :, 0] > 0), lambda: stream.step(step, out), lambda: stream.run(x))
         for call in calls:
             assert under(csr, call)[1] & CONTROL == csr & CONTROL
-        number = _core.activation_names().index("softplus")
-        assert under(csr, lambda n=number: _core.activate(n, 0, step, step))[1] & CONTROL == csr & CONTROL
+        number, kernel = _core.activation_names().index("softplus"), kernel_number(isa)
+        assert under(csr, lambda n=number, k=kernel: _core.activate(n, k, step, step))[1] & CONTROL == csr & CONTROL

@@ -7,7 +7,6 @@ import random
 import subprocess
 import sys
 from ctypes import byref, c_int, c_size_t
-from dataclasses import replace
 
 import clib
 import numpy as np
@@ -55,25 +54,11 @@ def test_no_bit_of_a_stream_depends_on_how_its_units_are_shared(library, isa):
     r, rng = random.Random(SEED), np.random.default_rng(SEED)
     before = jobs(library)
     for _ in range(DRAWS.get(isa, 100) // 3):
-        kind = r.choice(clib.CELLS)
-        layer = programs.Layer(r.randint(1, 70), r.choice(["tanh", "tanh", "relu6"]), kind=kind)
-        layer = replace(layer, outputs=layer.possible, precision=r.choice(clib.PRECISIONS))
-        program = programs.Program("float32", r.choice([1, 2, 5, 13]), 20, r.choice([1, 3, 9]), (layer,))
-        (data,) = programs.fill(program, rng)
-        prepared = programs.Prepared(library, isa, program, [data])
-        (wanted,), (plan,) = prepared.run(), prepared.plans
+        program = programs.draw_stream(r)
+        prepared = programs.Prepared(library, isa, program, programs.fill(program, rng))
+        (wanted,) = prepared.run()
         for threads in (1, 2, r.randint(3, 9)):
-            found = {name: np.full_like(wanted[name], np.nan) for name in ("y", *layer.possible[2:])}
-            stream = programs.anywhere("stream", library.flstm_stream_size(plan, program.batch), np.uint8, 64)
-            state = (plan, stream.ctypes.data, program.batch)
-            states = [data[name].ctypes.data if name in data else None for name in ("h0", "c0")]
-            library.flstm_stream_set(*state, *states)
-            for first, last in itertools.pairwise([0, *sorted(r.sample(range(1, 20), 3)), 20]):
-                sides = [side for a in (data["x"][:, first:], found["y"][:, first:])
-                         for side in (a.ctypes.data, a.strides[0] // 4, a.strides[1] // 4)]  # fmt: skip
-                assert library.flstm_stream_run(*state, last - first, *sides, threads) == clib.OK
-            library.flstm_stream_get(*state, *(found[name].ctypes.data if name in found else None for name in "hc"))
-            for name, values in found.items():
+            for name, values in programs.streamed(r, library, prepared, wanted, threads).items():
                 assert values.tobytes() == wanted[name].tobytes(), (name, threads, program)
     assert jobs(library) > before
 
@@ -104,6 +89,10 @@ def sweep(library, isa):
         data = programs.fill(program, rng)
         for threads in (2, r.randint(3, 9)):
             programs.Prepared(library, isa, program, data, threads).run()
+    for _ in range(RACELESS):
+        program = programs.draw_stream(r)
+        prepared = programs.Prepared(library, isa, program, programs.fill(program, rng))
+        programs.streamed(r, library, prepared, prepared.run()[0], r.randint(2, 9))
     print(jobs(library))
 
 

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastlstm.arrays import numbers_in, plain_dtype
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.graph import Node, tensors_in
+from fastlstm.precision import PrecisionReport, report
 from fastlstm.structure import is_shape, map_structure
 
 Array = NDArray[Any]
@@ -89,6 +90,8 @@ class Layer:
     passes_through = False
     #: Whether this is an operation of ``keras.ops`` in a graph, which Keras counts among no layers.
     is_operation = False
+    #: How its packed weights can be kept, where there is a choice.
+    precisions: tuple[str, ...] = ()
     #: Whether its configuration is one of a whole model.
     holds_layers = False
     #: Where Keras keeps the class, for saved configurations.
@@ -364,6 +367,21 @@ class Layer:
     def output_shape_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Shapes of what a call with these tensors gives."""
         return self.compute_output_shape(self.input_shape_of(args, kwargs))
+
+    def precision_report(self, *args: Any, **kwargs: Any) -> PrecisionReport:
+        """What the precisions of the recurrent layers in it cost and save, on these arguments of a call.
+
+        Returns
+        -------
+        PrecisionReport
+            How far each output lies from what it is with all weights in float32, and the memory of both. Printed,
+            a table. The layer itself is only read, so that others may call it meanwhile.
+        """
+        return report(
+            self,
+            lambda twin: twin(*args, **kwargs),
+            lambda count: [f"{self.name}[{i}]" if count > 1 else self.name for i in range(count)],
+        )
 
     @property
     def class_name(self) -> str:

@@ -14,6 +14,7 @@ from fastlstm.layers.base import Array, Shape
 from fastlstm.layers.cells import CellWeights, flag
 from fastlstm.layers.core import plain, positive
 from fastlstm.layers.graph import Tensor
+from fastlstm.ragged import is_ragged, run_layer
 from fastlstm.stream import Stream, as_states
 
 #: A layer's plan and the arguments of its ``run``: x, h0, c0, y, last, h, c, mask, go_backwards,
@@ -117,8 +118,9 @@ class Recurrent(CellWeights):
 
         Parameters
         ----------
-        sequences : array_like, shape (batch, steps, features)
-            Any dtype and memory layout; never written. Any number of steps, also none.
+        sequences : array_like, shape (batch, steps, features), or a list of array_like, (steps, features) each
+            Any dtype and memory layout; never written. Any number of steps, also none, and of different ones in
+            the arrays of a list: each row is then what it is alone.
         initial_state : sequence of array_like, each (batch, units), optional
             ``[h, c]`` of an LSTM; ``[h]``, or h itself, of the others. Default: zeros, or where a
             stateful layer stopped.
@@ -131,14 +133,17 @@ class Recurrent(CellWeights):
         Returns
         -------
         ndarray, or (output, *states) with return_state
-            Output (batch, steps, units) in processing order with return_sequences, else
-            (batch, units); h, and c of an LSTM, (batch, units).
+            Output (batch, steps, units) in processing order with return_sequences, for arrays of different
+            lengths a list of (steps, units); else (batch, units); h, and c of an LSTM, (batch, units).
 
         Raises
         ------
         FastLSTMError
-            Wrong rank, width, dtype or state shape; a stateful layer's state is then unchanged.
+            Wrong rank, width, dtype or state shape, or a mask beside arrays of different lengths; a stateful
+            layer's state is then unchanged.
         """
+        if type(sequences) is not np.ndarray and is_ragged(sequences):
+            return run_layer(self, sequences, initial_state, mask, training)  # type: ignore[arg-type]
         if not self.built or isinstance(sequences, Tensor):
             given = {} if initial_state is None else {"initial_state": initial_state}
             return super().__call__(sequences, mask=mask, training=training, **given)

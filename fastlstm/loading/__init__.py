@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fastlstm.errors import FastLSTMError, ModelFileError
+from fastlstm.precision import checked, set_precision
 
 if TYPE_CHECKING:
     from fastlstm.loading.contents import Contents
@@ -25,6 +26,7 @@ def load_model(
     weights: Path | None = None,
     custom_layers: Mapping[str, Any] | None = None,
     mask_propagation: str = "3.15",
+    precision: str = "float32",
     max_file_size: int = MAX_FILE_SIZE,
     max_params: int = MAX_PARAMS,
 ) -> Model:
@@ -45,6 +47,9 @@ def load_model(
     mask_propagation : {"3.15", "3.16"}
         Whether RNN layers, Bidirectional and TimeDistributed hand a mask on to the layer after them, as up to
         Keras 3.15, or drop it, as from Keras 3.16 on.
+    precision : {"float32", "bfloat16", "float16", "int8"}
+        How the weights of recurrent layers are kept, wherever in the model they are; all others stay float32.
+        ``model.precision_report(x)`` says what that costs.
     max_file_size : int
         Limit in bytes for the file and for what it unpacks to.
     max_params : int
@@ -61,7 +66,10 @@ def load_model(
         The model, or a layer or option in it, is one that fastlstm does not compute.
     ModelFileError
         The file is missing, damaged, too large, made to do harm, or no model file.
+    FastLSTMError
+        The precision is none, or not for this model: no layer is recurrent, or one computes in float64.
     """
+    checked(precision, "load_model")
     with ExitStack() as files:
         with _named(path):
             found = _contents(path, max_file_size, files)
@@ -73,6 +81,7 @@ def load_model(
             if weights is None and found.weights is None:
                 raise ModelFileError(f"is {found.kind}, without weights: pass the file that holds them as weights=")
             model = _described(found, max_params, custom_layers, mask_propagation)
+            set_precision(model, precision)
             if weights is None:
                 _take(model, found)
         if weights is not None:
