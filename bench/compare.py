@@ -4,8 +4,8 @@
     python bench/compare.py --group streaming        shapes.json's streaming, sequence or batch group
     python bench/compare.py --id kws118 --id db256   some of its shapes
     python bench/compare.py --shape 1,50,8,64        B,T,I,U of your own
-    options: [--threads N] [--precision bfloat16] [--peers onnxruntime,openvino,torch,jax,openvino-bf16,onnxruntime-int8]
-             [--isa NAME] [--rounds N] [--json FILE]
+    options: [--threads N] [--peers onnxruntime,openvino,torch,jax] [--isa NAME] [--rounds N] [--json FILE]
+             [--precision bfloat16|float16|int8], beside openvino-bf16 or onnxruntime-int8
 
 Microseconds of a whole call from Python, NumPy in and NumPy out: medians. All take turns, and all have so many threads
 on as many processors, the last that the process may use. `step` is one step of a stream, which keeps its state; the
@@ -80,11 +80,11 @@ def main() -> None:
     import limits
     from machine import describe, heading
     from peers import installed
+    from rows import measure, measure_model
+    from table import columns, line, summary
 
     from fastlstm.errors import FastLSTMError
     from fastlstm.precision import checked
-    from rows import measure, measure_model
-    from table import columns, line, summary
 
     try:
         precision = checked(arguments.precision, "--precision")

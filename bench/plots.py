@@ -4,7 +4,7 @@
 
 Files with as many threads go together into ratio-N.png (the best peer over fastlstm), units-N.png (a step's time
 against units, with the limit) and latency-N.png (single calls of streams), N the threads, in bench/results or where
---to says.
+--to says. A file of bench/precision.py becomes precision.png: error against time.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def style(run: str) -> dict[str, Any]:
 def save(figure: Figure, title: str, machine: dict[str, Any], path: Path) -> None:
     """Put what was measured above the picture, and on what below it."""
     threads = f"{machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
-    figure.suptitle(f"{title}, {threads}", fontsize=12, x=0.01, ha="left")
+    own = machine.get("precision", "float32")
+    kept = "" if own == "float32" else f", our weights in {own}"
+    figure.suptitle(f"{title}, {threads}{kept}", fontsize=12, x=0.01, ha="left")
     figure.supxlabel(heading(machine), fontsize=6.5, color="0.4", x=0.01, ha="left")
     figure.savefig(path, dpi=150)
     print(path)
@@ -145,17 +147,47 @@ def latency(rows: list[Row], machine: dict[str, Any], path: Path) -> None:
     save(figure, "Streams: percentiles of single calls", machine, path)
 
 
+def precision(rows: list[Row], machine: dict[str, Any], path: Path) -> None:
+    """What narrow weights gain and what they cost: a line for each shape, a point for each precision."""
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    axes = figure.subplots()
+    names = list(rows[0]["median"])
+    markers = dict(zip(names, "osD^", strict=True))
+    for n, row in enumerate(rows):
+        points = [(row["errors"][name], row["median"][names[0]] / row["median"][name], name) for name in names]
+        errors, faster, ordered = zip(*sorted(points), strict=True)
+        colour = f"C{n}"
+        axes.plot(faster, errors, color=colour, linewidth=1, alpha=0.6, label=row["shape"]["id"])
+        for x, y, name in zip(faster, errors, ordered, strict=True):
+            axes.scatter(x, y, color=colour, marker=markers[name], s=30, zorder=3)
+    for name, marker in markers.items():
+        axes.scatter([], [], color="0.3", marker=marker, label=name)
+    axes.set_yscale("log")
+    axes.set_xlabel("times as fast as float32", fontsize=9)
+    axes.set_ylabel("largest difference from float64", fontsize=9)
+    axes.legend(frameon=False, fontsize=8, title="batch, steps, features, units; weights", title_fontsize=8)
+    bare(axes, "both")
+    save(figure, "Narrow weights: error against time", machine, path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, nargs="+", metavar="FILE.json")
     parser.add_argument("--to", type=Path, default=Path(__file__).parent / "results", metavar="DIRECTORY")
     arguments = parser.parse_args()
     results = [json.loads(path.read_text()) for path in arguments.results]
-    for threads in sorted({result["machine"]["threads"] for result in results}):
-        same = [result for result in results if result["machine"]["threads"] == threads]
+    for result in results:
+        if "steps_1000" in result:
+            precision(result["rows"], result["machine"], arguments.to / "precision.png")
+    compared = [result for result in results if "steps_1000" not in result]
+    kinds = {(result["machine"]["threads"], result["machine"].get("precision", "float32")) for result in compared}
+    for threads, own in sorted(kinds):
+        same = [result for result in compared if result["machine"]["threads"] == threads]
+        same = [result for result in same if result["machine"].get("precision", "float32") == own]
         rows = [row for result in same for row in result["rows"]]
+        kept = "" if own == "float32" else f"-{own}"
         for draw in (ratio, units, latency):
-            draw(rows, same[0]["machine"], arguments.to / f"{draw.__name__}-{threads}.png")
+            draw(rows, same[0]["machine"], arguments.to / f"{draw.__name__}-{threads}{kept}.png")
 
 
 if __name__ == "__main__":

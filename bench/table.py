@@ -72,5 +72,5 @@ def summary(rows: list[Row]) -> str:
             values = [row[key] for row in rows if class_of(row["shape"]) == group]
             if None not in values:
                 parts.append(f"{name} worst {worst(values):.2f}, mean {np.exp(np.mean(np.log(values))):.2f}")
-        lines.append(f"{group}: " + "; ".join(parts))
+        lines += [f"{group}: " + "; ".join(parts)] if parts else []
     return "\n".join([*lines, "(means are geometric)"])

@@ -14,14 +14,17 @@ from reference import lstm
 
 sys.path.append(str(Path(__file__).parents[1] / "bench"))
 
+import compare
 import limits
 import machine
 import peers
+import precision
 import rows
 import table
 
 import fastlstm
 from fastlstm import bench
+from fastlstm.precision import COST, PRECISIONS
 
 BENCH = Path(__file__).parents[1] / "bench"
 K, M = 1 << 10, 1 << 20
@@ -154,6 +157,38 @@ def test_the_lines_of_a_table_stay_in_their_columns(slow, names, threads):
         )
 
 
+@pytest.mark.parametrize("precision", PRECISIONS[1:])
+def test_narrow_weights_are_held_against_what_they_cost(slow, monkeypatch, precision):
+    options = (SHAPES["vad128"], ["slow"], None, 1, 1, MADE_UP, precision)
+    row = rows.measure(*options)
+    assert row["errors"]["slow"] < 1e-6 < row["errors"]["step"] <= COST[precision]
+    assert row["limit"] is row["limit_ratio"] is None
+    columns = table.columns(["slow"], 1, limited=False)
+    lines = [table.line(columns), table.line(columns, row)]
+    assert "limit" not in lines[0] and len({len(line) for line in lines}) == 1
+    assert "limit" not in table.summary([row])
+    json.dumps(row, allow_nan=False)
+    monkeypatch.setattr(slow, "call", lambda self, x: np.full((1, 1, 128), 5e-4))  # the peer's must be exact
+    with pytest.raises(SystemExit, match="vad128: wrong results"):
+        rows.measure(*options)
+
+
+def test_peers_are_chosen_by_precision():
+    found = [peers.installed(precision) for precision in PRECISIONS]
+    assert [name for names in found for name in names] == sorted(peers.installed(), key=list(peers.PEERS).index)
+    assert set(found[1]) <= {"openvino-bf16"} and not found[2] and set(found[3]) <= {"onnxruntime-int8"}
+
+
+@pytest.mark.parametrize("name", ["openvino-bf16", "onnxruntime-int8"])
+def test_narrow_peers_give_what_their_precision_may_cost(name, rng):
+    if name not in peers.installed():
+        pytest.skip(f"{name} is not installed")
+    stack, x = peers.draw_stack(rng, 8, 32), rng.standard_normal((2, 20, 8)).astype(np.float32)
+    peer = peers.PEERS[name](stack)
+    error = np.abs(peer.batch_major(peer.prepare(x)()) - rows.oracle(x, stack)).max()
+    assert 1e-5 < error <= COST[peer.precision]
+
+
 def test_a_wrong_answer_ends_the_run(slow, monkeypatch):
     monkeypatch.setattr(slow, "call", lambda self, x: np.full((len(x), 1, 8), np.nan))
     monkeypatch.setattr(rows, "time_in_turns", lambda *_: pytest.fail("timed a wrong result"))
@@ -186,12 +221,46 @@ def test_the_program_measures_prints_and_writes(tmp_path):
         (["--threads", "4096"], "--threads is 4096; this process may use "),
         (["--id", "big"], "--id big: not in bench/shapes.json"),
         (["--peers", "abacus"], "--peers is 'abacus'; installed here: "),
+        (["--precision", "half"], "--precision: precision is 'half'; expected one of float32, bfloat16, float16, int8"),
     ],
 )
 def test_the_program_says_what_it_cannot_do(options, why):
     done = subprocess.run([sys.executable, BENCH / "compare.py", *options], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(why)
+
+
+def test_precisions_are_measured_printed_written_and_drawn(tmp_path, monkeypatch, capsys):
+    path, options = tmp_path / "p.json", ["--shape", "1,3,40,33", "--shape", "2,1,20,64", "--rounds", "1"]
+    monkeypatch.setattr(precision, "UNITS", (8,))
+    monkeypatch.setattr(precision, "STEPS", 20)
+    monkeypatch.setattr(precision, "pin", lambda threads: [0])
+    monkeypatch.setattr(sys, "argv", ["precision.py", *options, "--json", str(path)])
+    precision.main()
+    _, *shown = capsys.readouterr().out.split("\n\n")
+    heading, *lines = shown[0].splitlines()
+    assert len(lines) == 2 * len(PRECISIONS) and {len(line) for line in lines} == {len(heading)}
+    assert [line.split()[1] for line in shown[2].splitlines()[1:]] == ["PyTorch", "Keras"] * 4
+    result = json.loads(path.read_text())
+    assert [row["shape"]["id"] for row in result["rows"]] == ["1,3,40,33", "2,1,20,64"]
+    for row in result["rows"]:
+        assert all(list(row[key]) == list(PRECISIONS) for key in ("errors", "median", "min", "bytes"))
+        assert row["bytes"]["int8"] < row["bytes"]["float16"] < row["bytes"]["float32"]
+        assert row["errors"]["float32"] < row["errors"]["float16"] < row["errors"]["int8"] <= COST["int8"]
+    assert len(result["steps_1000"]) == 8
+    pytest.importorskip("matplotlib")
+    import plots
+
+    monkeypatch.setattr(sys, "argv", ["plots.py", str(path), "--to", str(tmp_path)])
+    plots.main()
+    assert capsys.readouterr().out == f"{tmp_path / 'precision.png'}\n"
+    assert (tmp_path / "precision.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_a_wrong_result_of_a_precision_ends_the_run(monkeypatch):
+    monkeypatch.setitem(COST, "int8", -1.0)
+    with pytest.raises(SystemExit, match="1,3,4,5: wrong result: int8 differs from float64 by"):
+        precision.measure(compare.plain((1, 3, 4, 5)), None, 1)
 
 
 def test_the_pictures_are_drawn(tmp_path, monkeypatch, capsys):
@@ -201,18 +270,20 @@ def test_the_pictures_are_drawn(tmp_path, monkeypatch, capsys):
     facts = {**machine.describe(), "constants": MADE_UP._asdict()}
     percentiles = list(range(1, 1 + len(rows.PERCENTILES)))
     files = []
-    for threads, names in ((1, ["amp8", "ts32", "ts64", "db256b4"]), (2, ["kws118"])):
+    for threads, own, names in (
+        (1, "float32", ["amp8", "ts32", "ts64", "db256b4"]), (2, "float32", ["kws118"]), (2, "int8", ["db256b4"])
+    ):  # fmt: skip
         drawn = []
         for name in names:
             ours = "step" if name == "amp8" else "fastlstm"
             median = {ours: 10.0, "onnxruntime": 9.0, "jax": 20.0}
             row = {"shape": SHAPES[name], "median": median, "ours": ours, "ratio": 0.9, "best": "onnxruntime"}
             drawn.append(row | ({"latency": dict.fromkeys(median, percentiles)} if name == "amp8" else {}))
-        files.append(tmp_path / f"{threads}.json")
-        files[-1].write_text(json.dumps({"machine": {**facts, "threads": threads}, "rows": drawn}))
+        files.append(tmp_path / f"{threads}-{own}.json")
+        files[-1].write_text(json.dumps({"machine": {**facts, "threads": threads, "precision": own}, "rows": drawn}))
     monkeypatch.setattr(sys, "argv", ["plots.py", *map(str, files), "--to", str(tmp_path)])
     plots.main()
-    wanted = ["ratio-1.png", "units-1.png", "latency-1.png", "ratio-2.png", "units-2.png"]
+    wanted = ["ratio-1.png", "units-1.png", "latency-1.png", "ratio-2.png", "units-2.png", "ratio-2-int8.png"]
     assert capsys.readouterr().out.splitlines() == [str(tmp_path / name) for name in wanted]
     assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG\r\n\x1a\n") for name in wanted)
 
