@@ -2,7 +2,7 @@
  *
  * B batch, T steps, I features, U units, G gates of a cell. Weights are Keras's: gates along the last axis.
  * Arrays hold the plan's element type; strides are counted in elements. Nothing here allocates
- * except flstm_plan_create, and nothing keeps a pointer to the caller's arrays after it returns.
+ * except flstm_plan_create and flstm_plan_widen, and nothing keeps a pointer to the caller's arrays after it returns.
  */
 #ifndef FASTLSTM_H
 #define FASTLSTM_H

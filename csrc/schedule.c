@@ -26,9 +26,10 @@ int64_t flstm_time_alone(const flstm_plan *plan, double work)
 
 size_t flstm_unit_members(const flstm_plan *plan, size_t batch, size_t threads)
 {
-    const double unit = (double)plan->gates * (double)plan->weights.units;
-    const double most = unit * (double)batch * (double)plan->weights.padded / MEETING_WORK;
-    const size_t worth = most < FLSTM_MOST_THREADS ? (size_t)most : FLSTM_MOST_THREADS;
+    /* in integers: a stream asks outside of a run, where the floating-point environment is the caller's */
+    const size_t row = plan->gates * plan->weights.units * plan->weights.padded;
+    const size_t most = (size_t)FLSTM_MOST_THREADS * MEETING_WORK;
+    const size_t worth = batch > most / row ? FLSTM_MOST_THREADS : row * batch / MEETING_WORK;
     const size_t wanted = threads < worth ? threads : worth;
     const size_t members = wanted < plan->weights.vectors ? wanted : plan->weights.vectors;
     return plan->fused_cell && members ? members : 1;

@@ -169,7 +169,7 @@ def test_a_missing_last_axis_of_one_is_added():
 @pytest.mark.parametrize("x", [[[1, 2], [3]], "text", None, np.array(["a"]), np.float32(1), [[1j, 2]]])
 def test_an_input_that_is_no_array_of_numbers_is_refused(x):
     model = Sequential([InputLayer((2,)), Dense(1)])
-    with pytest.raises(FastLSTMError, match="input is|got arrays of different lengths"):
+    with pytest.raises(FastLSTMError, match=r"input is|got arrays of different lengths"):
         model.predict(x)
 
 

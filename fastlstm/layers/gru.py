@@ -31,7 +31,7 @@ class GRUCell(RecurrentCell, GRUWeights):
     """One step of a GRU: ``keras.layers.GRUCell`` at inference.
 
     Arguments are Keras's; those that matter in training only (regularizers, constraints, dropout,
-    seed, implementation) are accepted and inert. Three more, by keyword:
+    seed, implementation) are accepted and inert. Four more, by keyword:
 
     Parameters
     ----------
@@ -41,6 +41,8 @@ class GRUCell(RecurrentCell, GRUWeights):
         Only kernels that round each multiply-add once: the same bits on every one of them.
     threads : int, optional
         Threads that a call may use; default ``fastlstm.get_num_threads()``. They change no result.
+    precision : {"float32", "bfloat16", "float16", "int8"}
+        How the packed weights are kept: fewer bits are sooner read and less exact (docs/precision.md).
     """
 
     def __init__(
@@ -82,7 +84,7 @@ class GRU(Recurrent, GRUWeights):
     Arguments, defaults and results are Keras 3.15's on the TensorFlow CPU backend
     (keras/src/layers/rnn/gru.py). Those that matter in training only (regularizers, constraints,
     dropout, seed) or that choose between equal computations (implementation, unroll, use_cudnn) are
-    accepted and inert. Three more, by keyword:
+    accepted and inert. Four more, by keyword:
 
     Parameters
     ----------
@@ -92,6 +94,8 @@ class GRU(Recurrent, GRUWeights):
         Only kernels that round each multiply-add once: the same bits on every one of them.
     threads : int, optional
         Threads that a call may use; default ``fastlstm.get_num_threads()``. They change no result.
+    precision : {"float32", "bfloat16", "float16", "int8"}
+        How the packed weights are kept: fewer bits are sooner read and less exact (docs/precision.md).
     """
 
     def __init__(

@@ -17,7 +17,7 @@ class LSTM(Recurrent, LSTMWeights):
     Arguments, defaults and results are Keras 3.15's on the TensorFlow CPU backend
     (keras/src/layers/rnn/lstm.py). Those that matter in training only (regularizers, constraints,
     dropout, seed) or that choose between equal computations (implementation, unroll, use_cudnn) are
-    accepted and inert. Three more, by keyword:
+    accepted and inert. Four more, by keyword:
 
     Parameters
     ----------
@@ -27,6 +27,8 @@ class LSTM(Recurrent, LSTMWeights):
         Only kernels that round each multiply-add once: the same bits on every one of them.
     threads : int, optional
         Threads that a call may use; default ``fastlstm.get_num_threads()``. They change no result.
+    precision : {"float32", "bfloat16", "float16", "int8"}
+        How the packed weights are kept: fewer bits are sooner read and less exact (docs/precision.md).
     """
 
     def __init__(

@@ -35,7 +35,7 @@ class LSTMCell(RecurrentCell, LSTMWeights):
     """One step of an LSTM: ``keras.layers.LSTMCell`` at inference.
 
     Arguments are Keras's; those that matter in training only (regularizers, constraints, dropout,
-    seed, implementation) are accepted and inert. Two more, by keyword:
+    seed, implementation) are accepted and inert. Four more, by keyword:
 
     Parameters
     ----------
@@ -45,6 +45,8 @@ class LSTMCell(RecurrentCell, LSTMWeights):
         Only kernels that round each multiply-add once: the same bits on every one of them.
     threads : int, optional
         Threads that a call may use; default ``fastlstm.get_num_threads()``. They change no result.
+    precision : {"float32", "bfloat16", "float16", "int8"}
+        How the packed weights are kept: fewer bits are sooner read and less exact (docs/precision.md).
     """
 
     def __init__(

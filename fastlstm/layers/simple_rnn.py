@@ -19,7 +19,7 @@ class SimpleRNNCell(RecurrentCell, SimpleRNNWeights):
     """One step of a simple RNN: ``keras.layers.SimpleRNNCell`` at inference.
 
     Arguments are Keras's; those that matter in training only (regularizers, constraints, dropout, seed)
-    are accepted and inert. Three more, by keyword:
+    are accepted and inert. Four more, by keyword:
 
     Parameters
     ----------
@@ -29,6 +29,8 @@ class SimpleRNNCell(RecurrentCell, SimpleRNNWeights):
         Only kernels that round each multiply-add once: the same bits on every one of them.
     threads : int, optional
         Threads that a call may use; default ``fastlstm.get_num_threads()``. They change no result.
+    precision : {"float32", "bfloat16", "float16", "int8"}
+        How the packed weights are kept: fewer bits are sooner read and less exact (docs/precision.md).
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class SimpleRNN(Recurrent, SimpleRNNWeights):
 
     Arguments, defaults and results are Keras 3.15's on the TensorFlow CPU backend
     (keras/src/layers/rnn/simple_rnn.py). Those that matter in training only (regularizers, constraints,
-    dropout, seed) or that choose between equal computations (unroll) are accepted and inert. Three more,
+    dropout, seed) or that choose between equal computations (unroll) are accepted and inert. Four more,
     by keyword:
 
     Parameters
@@ -77,6 +79,8 @@ class SimpleRNN(Recurrent, SimpleRNNWeights):
         Only kernels that round each multiply-add once: the same bits on every one of them.
     threads : int, optional
         Threads that a call may use; default ``fastlstm.get_num_threads()``. They change no result.
+    precision : {"float32", "bfloat16", "float16", "int8"}
+        How the packed weights are kept: fewer bits are sooner read and less exact (docs/precision.md).
     """
 
     def __init__(
