@@ -15,7 +15,7 @@ from reference import lstm, rounding_bound
 EXAMPLE = CSRC.parent / "examples" / "c_api.c"
 MATH = {f + s for f in ("exp", "expm1", "erfc", "log", "log1p", "tanh", "sqrt", "fma", "nearbyint") for s in ("", "f")}
 PLAIN = {"memcpy", "memset", "memmove", "strcmp", "_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}
-PLAN_ONLY = {"aligned_alloc", "free", "madvise"}
+ONLY = {"plan.c": {"aligned_alloc", "free", "madvise"}, "cpu.c": {"syscall"}}  # that asks Linux for tiles
 # its allocator replaces the system's, in the libraries under it too
 COUNTING = r"""
 #include <stdio.h>
@@ -149,7 +149,9 @@ def test_only_kernels_include_a_vector_header():
 
 
 def test_intrinsics_stay_in_their_files():
-    pattern = re.compile(r"\b_mm\d*_\w+|\b__m\d+\w*|\w*mmintrin|\bv(?!_)\w+_[fsu]\d+\b|arm_neon|\bcpuid|\b(__)?asm(__)?\b")
+    pattern = re.compile(
+        r"\b_mm\d*_\w+|\b__m\d+\w*|\w*mmintrin|\bv(?!_)\w+_[fsu]\d+\b|arm_neon|\bcpuid|\b(__)?asm(__)?\b"
+    )
     for path in all_files():
         if not re.fullmatch(r"(kernel_\w+|cpu)\.c|((vec|narrow|tiles_amx|kernel_amx)\w*|cpu|fpenv|pool)\.h", path.name):
             assert not pattern.search(code(path)), path.name
@@ -191,7 +193,7 @@ def test_objects_call_nothing_but_memory_copies_and_mathematics(objects):
         if source.name == "pool.c":
             threads = re.compile(r"pthread_|sched_|__sched_|sigfillset|clock_gettime")
             wanted = {name for name in wanted if not threads.match(name)}
-        assert wanted <= MATH | PLAIN | (PLAN_ONLY if source.name == "plan.c" else set()), source.name
+        assert wanted <= MATH | PLAIN | ONLY.get(source.name, set()), source.name
 
 
 def test_runs_and_streams_never_allocate():
