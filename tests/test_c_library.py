@@ -15,7 +15,7 @@ from reference import lstm, rounding_bound
 EXAMPLE = CSRC.parent / "examples" / "c_api.c"
 MATH = {f + s for f in ("exp", "expm1", "erfc", "log", "log1p", "tanh", "sqrt", "fma", "nearbyint") for s in ("", "f")}
 PLAIN = {"memcpy", "memset", "memmove", "strcmp", "_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}
-ONLY = {"plan.c": {"aligned_alloc", "free", "madvise"}, "cpu.c": {"syscall"}}  # that asks Linux for tiles
+ONLY = {"plan.c": {"aligned_alloc", "malloc", "free", "madvise"}, "cpu.c": {"syscall"}}  # that asks Linux for tiles
 # its allocator replaces the system's, in the libraries under it too
 COUNTING = r"""
 #include <stdio.h>
