@@ -357,7 +357,7 @@ static void run_program(const shape *s, const flstm_plan *const *plans, const fl
             .y = s->stacked && l + 1 < s->layers ? NULL : out,
             .y_batch = (ptrdiff_t)(s->steps * s->units), .y_step = (ptrdiff_t)s->units,
             .h = out + sequence, .c = out + sequence + state, .go_backwards = !s->stacked && l == 1};
-    const flstm_program program = {s->layers, plans, calls, s->stacked, threads};
+    const flstm_program program = {s->layers, plans, calls, s->stacked, threads, 0};
     void *const workspace = aligned_alloc(64, (flstm_program_workspace_size(&program) + 63) / 64 * 64);
     int kinds[3];
     plenty_kinds(&program, kinds);
