@@ -7,13 +7,13 @@
 static size_t between(const flstm_program *p, const schedule *s, size_t l, size_t rows)
 {
     const int needed = p->stacked && l + 1 < p->layers && !p->calls[l].y;
-    return needed ? flstm_align64(2 * s->stride * rows * p->plans[l]->weights.units * p->plans[l]->element) : 0;
+    return needed ? flstm_align64(2 * s->stride * rows * p->plans[l]->weights.outputs * p->plans[l]->element) : 0;
 }
 
 static chain blank_chain(const flstm_program *p, const schedule *s, size_t l, size_t rows)
 {
     const flstm_call *call = &p->calls[l];
-    chain w = {.plan = p->plans[l], .call = call, .rows = rows,
+    chain w = {.plan = p->plans[l], .call = call, .rows = rows, .fused = p->plans[l]->fused_cell && !call->trace,
                .chunk = flstm_chunk(p->plans[l], rows, call->steps) ? s->stride : 0};
     flstm_choose_weights(&w, flstm_takes_wide(p, l));
     return w;
@@ -59,11 +59,9 @@ size_t flstm_blocks_size(const flstm_program *p, const schedule *s)
 
 static void fill_state(const chain *w, size_t first_row)
 {
-    const size_t at = first_row * w->plan->weights.units * w->plan->element;
+    const size_t row = first_row * w->plan->element;
     const char *const h0 = w->call->h0, *const c0 = w->call->c0;
-    flstm_fill_rows(w->plan, w->rows, h0 ? h0 + at : NULL, w->h);
-    if (flstm_has_c(w->plan))
-        flstm_fill_rows(w->plan, w->rows, c0 ? c0 + at : NULL, w->c);
+    flstm_fill_states(w, h0 ? h0 + row * w->plan->weights.outputs : NULL, c0 ? c0 + row * w->plan->weights.units : NULL);
 }
 
 flstm_layer *flstm_open_layers(const flstm_program *p, const schedule *s, const flstm_part *me, size_t first_row,
@@ -95,10 +93,14 @@ flstm_layer *flstm_open_layers(const flstm_program *p, const schedule *s, const 
         layers[l].out = above ? memory : NULL;
         memory += above;
         if (above) {
-            w.y_row = (ptrdiff_t)plan->weights.units, w.y_step = w.y_row * (ptrdiff_t)rows;
+            w.y_row = (ptrdiff_t)plan->weights.outputs, w.y_step = w.y_row * (ptrdiff_t)rows;
         } else if (call->y) {
             w.y = (char *)call->y + at * call->y_batch * e;
             w.y_row = call->y_batch, w.y_step = call->y_step;
+        }
+        if (call->trace) {
+            w.trace = (char *)call->trace + at * call->trace_batch * e;
+            w.trace_row = call->trace_batch, w.trace_step = call->trace_step;
         }
         if (call->mask) {
             w.mask = call->mask + at * call->mask_batch + end * call->mask_step;
@@ -119,7 +121,7 @@ flstm_layer *flstm_open_layers(const flstm_program *p, const schedule *s, const 
  * zero_output_for_mask. The chain's mask stands behind its last step. */
 static void last_output(const chain *w, char *last)
 {
-    const size_t row = w->plan->weights.padded * w->plan->element, width = w->plan->weights.units * w->plan->element;
+    const size_t e = w->plan->element, row = w->plan->weights.outputs_padded * e, width = w->plan->weights.outputs * e;
     for (size_t r = 0; r < w->rows; r++) {
         int blank = w->call->steps == 0;
         if (w->mask && w->call->steps) {
@@ -135,11 +137,9 @@ static void last_output(const chain *w, char *last)
 
 void flstm_read_state(const chain *w, size_t first_row)
 {
-    const size_t at = first_row * w->plan->weights.units * w->plan->element;
+    const size_t row = first_row * w->plan->element, at = row * w->plan->weights.outputs;
+    char *const h = w->call->h, *const c = w->call->c;
     if (w->call->last)
         last_output(w, (char *)w->call->last + at);
-    if (w->call->h)
-        flstm_read_rows(w->plan, w->rows, w->h, (char *)w->call->h + at);
-    if (w->call->c)
-        flstm_read_rows(w->plan, w->rows, w->c, (char *)w->call->c + at);
+    flstm_read_states(w, h ? h + at : NULL, c ? c + row * w->plan->weights.units : NULL);
 }

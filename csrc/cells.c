@@ -13,19 +13,6 @@ static void combine(const flstm_plan *plan, flstm_operation operation, const cha
     flstm_combine(plan->dtype, operation, plan->weights.units, a, b, out);
 }
 
-static void lstm(const flstm_plan *plan, char *const sum[], char *c, char *h_next)
-{
-    char *const i = sum[0], *const f = sum[1], *const g = sum[2], *const o = sum[3];
-    activate(plan, plan->recurrent_activation, i, i);
-    activate(plan, plan->recurrent_activation, f, f);
-    activate(plan, plan->activation, g, g);
-    activate(plan, plan->recurrent_activation, o, o);
-    combine(plan, FLSTM_PRODUCT, f, c, c);
-    combine(plan, FLSTM_ADD_PRODUCT, i, g, c);
-    activate(plan, plan->activation, c, g);
-    combine(plan, FLSTM_PRODUCT, o, g, h_next);
-}
-
 /* h' = z h + (1 - z) act(candidate) */
 static void mix(const flstm_plan *plan, const char *z, char *candidate, const char *h, char *h_next)
 {
@@ -42,12 +29,14 @@ void flstm_reset_row(const flstm_plan *plan, char *z, const char *h, char *reset
     combine(plan, FLSTM_PRODUCT, r, h, reset);
 }
 
-void flstm_update_row(const flstm_plan *plan, char *z, char *c, const char *h, char *h_next)
+void flstm_update_row(const flstm_plan *plan, char *z, char *c, const char *h, char *h_next, char *trace)
 {
     const size_t gate = plan->weights.padded * plan->element;
     char *const sum[] = {z, z + gate, z + 2 * gate, z + 3 * gate};
     switch (plan->cell) {
-    case FLSTM_CELL_LSTM: lstm(plan, sum, c, h_next); break;
+    case FLSTM_CELL_LSTM:
+        (plan->dtype == FLSTM_F32 ? flstm_lstm_row_f32 : flstm_lstm_row_f64)(plan, z, c, h_next, trace);
+        break;
     case FLSTM_CELL_GRU:
         activate(plan, plan->recurrent_activation, sum[0], sum[0]);
         activate(plan, plan->recurrent_activation, sum[1], sum[1]);

@@ -7,7 +7,8 @@
 /* Between the two sweeps of a GRU that resets h before the product: z and r in place of their sums, r h. */
 void flstm_reset_row(const flstm_plan *plan, char *z, const char *h, char *reset);
 
-/* z: the sums of a step, each `padded` long, which it spoils; c and h_next are advanced. */
-void flstm_update_row(const flstm_plan *plan, char *z, char *c, const char *h, char *h_next);
+/* z: the sums of a step, each `padded` long, which it spoils; c is advanced, h_next takes h', or what a projection
+ * makes it. trace: of an LSTM, as in flstm_call, or NULL. */
+void flstm_update_row(const flstm_plan *plan, char *z, char *c, const char *h, char *h_next, char *trace);
 
 #endif

@@ -56,7 +56,6 @@ static void elementwise(flstm_activation activation, size_t n, const real *in, r
     default: return; /* sigmoid, tanh: the kernels'; the rest: over rows */
     }
 }
-#undef EACH
 
 static real largest(size_t n, const real *x)
 {

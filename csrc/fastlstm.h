@@ -49,7 +49,13 @@ typedef enum flstm_activation {
 #define FLSTM_ACTIVATION(name) FLSTM_ACT_##name,
 #include "activations.inc"
 #undef FLSTM_ACTIVATION
-    FLSTM_ACT_COUNT
+    FLSTM_ACT_COUNT,
+    /* with parameters: only a flstm_variant may have them */
+#define FLSTM_CURVE(name, alpha, beta) FLSTM_CURVE_##name,
+    FLSTM_CURVES = FLSTM_ACT_COUNT - 1, /* the next one is FLSTM_ACT_COUNT */
+#include "curves.inc"
+#undef FLSTM_CURVE
+    FLSTM_CURVE_END
 } flstm_activation;
 
 /* ---- kernels ------------------------------------------------------------------------------- */
@@ -65,6 +71,39 @@ int flstm_kernel_fused(size_t index);
 
 typedef struct flstm_plan flstm_plan;
 
+/* A function of one number; alpha and beta count where it is one of curves.inc. */
+typedef struct flstm_function {
+    flstm_activation activation;
+    double alpha, beta;
+} flstm_function;
+
+/* Of two gates one may be what the other leaves of 1; the weights then have three gates. */
+typedef enum flstm_coupling {
+    FLSTM_UNCOUPLED = 0,
+    FLSTM_INPUT_COUPLED, /* i = 1 - f: gates f, c, o */
+    FLSTM_FORGET_COUPLED /* f = 1 - i: gates i, c, o */
+} flstm_coupling;
+
+/* What an LSTM may compute beside Keras's, each part by itself:
+ *     z = x W + h R + p c [+ b]         p only for i and f, and for o with c' in the place of c
+ *     z = norm z / sqrt(var z) + b      about its mean over the units, if there is a norm
+ *     i, f, o = gate(z), g = candidate(z), of z within +-input_clip
+ *     c' = f c + i g within +-cell_clip, then normalised with state_norm
+ *     h' = o output(c'), times projection + projection_bias, within +-projection_clip
+ * Arrays are copied. TensorFlow 1's rnn_cell_impl.py, TFLite's lstm_eval and ONNX's LSTM have parts of it. */
+typedef struct flstm_variant {
+    flstm_function gate, candidate, output; /* the config's two activations are not read */
+    flstm_coupling coupling;
+    size_t outputs;              /* P, the width of h: any number with a projection, else U */
+    const void *projection;      /* [U,P] or NULL; recurrent_kernel is then [P,GU], and h, y, last are [..,P] */
+    const void *projection_bias; /* [P] or NULL */
+    const void *peepholes;       /* [3,U] of i, f, o, or NULL; that of a gate there is not is not read */
+    const void *norm;            /* [GU] or NULL */
+    const void *state_norm;      /* [2,U], factors and what is added, or NULL */
+    double norm_epsilon;         /* added to a variance; above 0 with a norm */
+    double input_clip, cell_clip, projection_clip; /* 0: none */
+} flstm_variant;
+
 typedef struct flstm_config {
     flstm_dtype dtype;
     size_t features, units; /* both at least 1 */
@@ -73,6 +112,7 @@ typedef struct flstm_config {
     int reproducible; /* 1: only a kernel whose multiply-adds round once */
     flstm_cell cell;
     flstm_precision precision; /* FLSTM_INT8: of at most 65536 features and units */
+    const flstm_variant *variant; /* of FLSTM_CELL_LSTM, or NULL */
 } flstm_config;
 
 /* kernel [I,GU], recurrent_kernel [U,GU], bias [GU], of FLSTM_CELL_GRU [2,GU], or NULL: contiguous, copied.
@@ -101,11 +141,14 @@ typedef struct flstm_call {
     ptrdiff_t mask_batch, mask_step;
     int go_backwards;            /* read the steps from the last to the first */
     int zero_output_for_mask;    /* held steps output zeros instead of the previous output */
+    void *trace;                 /* [B,T,5,U]: i, f, g, o and c after every step that is not held, or NULL. An LSTM's */
+    ptrdiff_t trace_batch, trace_step; /* each step's contiguous */
     int (*poll)(void *);         /* called every few milliseconds, or NULL; nonzero stops the run */
     void *poll_arg;
 } flstm_call;
 
-/* Bytes of workspace flstm_run needs; bounded, however long the batch and the sequence. */
+/* Bytes of workspace flstm_run needs; bounded, however long the batch and the sequence. A call with a trace may
+ * need more: as a program of one layer it is asked about as it is. */
 size_t flstm_workspace_size(const flstm_plan *plan, size_t batch, size_t steps);
 
 /* Runs a call. workspace: flstm_workspace_size bytes, aligned to 64, contents irrelevant before and
@@ -158,7 +201,7 @@ flstm_status flstm_stream_run(const flstm_plan *plan, void *stream, size_t batch
  * not depend on the rows beside it. */
 typedef struct flstm_dense flstm_dense;
 
-/* config->units outputs; recurrent_activation and cell are not used, precision must be FLSTM_FULL. kernel [I,N],
+/* config->units outputs; recurrent_activation and cell are not used, precision must be FLSTM_FULL, variant NULL. kernel [I,N],
  * bias [N] or NULL: contiguous, copied. As flstm_plan_create. */
 flstm_status flstm_dense_create(flstm_dense **dense, const flstm_config *config, const void *kernel,
                                 const void *bias);
@@ -171,6 +214,9 @@ flstm_status flstm_dense_run(const flstm_dense *dense, size_t rows, const void *
 /* ---- activations by themselves ------------------------------------------------------------------ */
 
 const char *flstm_activation_name(flstm_activation activation);
+/* A function's name and default parameters, NAN for those that must be given, for numbers from FLSTM_ACT_COUNT to
+ * FLSTM_CURVE_END; else NULL. */
+const char *flstm_curve(flstm_activation activation, double *alpha, double *beta);
 /* Applies an activation to `rows` rows of n contiguous elements (softmax and its kin act over a
  * row, the rest on each element); out may be in. kernel: index of a kernel that runs here; it
  * matters to sigmoid and tanh, which are ours and within 2 ulp, and to nothing else. */

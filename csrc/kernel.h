@@ -11,7 +11,8 @@
  * differ. */
 typedef enum flstm_end {
     FLSTM_END_LSTM,      /* i, f, c, o; where outputs are summed alone, this too */
-    FLSTM_END_GRU,       /* z, r, candidate, whose recurrent share is a fourth sum: r multiplies it */
+    FLSTM_END_GRU,       /* z, r, candidate, whose recurrent share is a fourth sum: r multiplies it. Of any three
+                          * gates that a kernel only sums, too */
     FLSTM_END_RESET,     /* z, r of a GRU whose candidate reads r h: both go to memory */
     FLSTM_END_CANDIDATE, /* that candidate, after them */
     FLSTM_END_TANH,
@@ -42,12 +43,14 @@ typedef struct flstm_matrix {
 
 typedef struct flstm_weights {
     size_t features, units;
+    size_t outputs;                /* elements of h: units, or what a projection makes of them */
     size_t vectors;
     size_t padded;                 /* elements from row to row: units rounded up to whole vectors, or one more */
+    size_t outputs_padded;         /* and of h */
     size_t gates;                  /* 1 to 4; 0 where there are no weights */
     flstm_end end;
     flstm_matrix kernel;           /* features rows */
-    flstm_matrix recurrent_kernel; /* units rows */
+    flstm_matrix recurrent_kernel; /* outputs rows */
     const void *bias;              /* [gates, padded] */
     const void *recurrent_bias;   /* [padded], where the fourth of three gates' sums begins */
 } flstm_weights;
@@ -60,7 +63,7 @@ typedef struct flstm_meet_at {
 
 /* A sweep over the weights for a block of rows, step by step. For each row r the sums begin at
  * init, x[k] * kernel[k] is added for `x_count` features from x_first on, then, if h is given,
- * h[k] * recurrent_kernel[k] for all units. The order of summation depends on x_count and units alone,
+ * h[k] * recurrent_kernel[k] for all outputs. The order of summation depends on x_count and units alone,
  * never on the tile: so neither the batch nor the cut into steps can change a bit. Then either
  * z takes the sums (each `padded` long), or the cell is advanced: c in place, the output to h_next and,
  * `units` wide, to y. h and h_next change places after each step. A GRU that resets h before the product
@@ -79,7 +82,7 @@ typedef struct flstm_sweep {
     const void *x;
     size_t x_first, x_count;              /* x_count 0: x is not read */
     ptrdiff_t x_row, x_step;
-    void *h, *h_next, *c, *reset;         /* rows of `padded` elements, aligned; h NULL: no state */
+    void *h, *h_next, *c, *reset;         /* rows of `padded` elements, h of `outputs_padded`; aligned; h NULL: no state */
     void *y;                              /* or NULL */
     ptrdiff_t y_row, y_step;
     void *z;                              /* or NULL */
@@ -122,10 +125,10 @@ static inline size_t flstm_operand_row(const flstm_kernel *kernel, size_t count)
 }
 
 /* Bytes that a sweep needs for its operands. */
-static inline size_t flstm_operands(const flstm_kernel *kernel, size_t rows, size_t features, size_t units)
+static inline size_t flstm_operands(const flstm_kernel *kernel, size_t rows, size_t features, size_t outputs)
 {
     const size_t whole = (rows + kernel->tile_rows - 1) / kernel->tile_rows * kernel->tile_rows;
-    return whole * (flstm_operand_row(kernel, features) + flstm_operand_row(kernel, units));
+    return whole * (flstm_operand_row(kernel, features) + flstm_operand_row(kernel, outputs));
 }
 
 #endif

@@ -15,6 +15,7 @@ TARGET_BEGIN("avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,avx2,fma,amx-tile,am
 #include "vec_avx512.h"
 #include "activations_tpl.h"
 #include "cells_tpl.h"
+#include "sweep_tpl.h"
 #include "tiles_amx.h"
 #include "kernel_amx_tpl.h"
 TARGET_END

@@ -1,5 +1,6 @@
 /* kernel_amx_tpl.h -- the sweep over tiles of bfloat16, for weights that are (PLANES 1) and for float32 as the sum
- * of three of them (PLANES 3): included by kernel_amx_*.c after vec_avx512.h, cells_tpl.h and tiles_amx.h.
+ * of three of them (PLANES 3): included by kernel_amx_*.c after vec_avx512.h, cells_tpl.h,
+ * sweep_tpl.h and tiles_amx.h.
  *
  * Sixteen rows times sixteen units of one gate are a tile of sums; the gates of a vector of units are summed
  * together, each product a tile of x or h (rows, 32 of k) times one of weights (16 pairs of k, units). With three
@@ -56,43 +57,27 @@ static void prepare_row(const real *from, size_t count, char *to)
     }
 }
 
-/* Everything of a sweep at one step, typed. */
-typedef struct step {
-    const real *init, *x;
-    real *h, *h_next, *c, *reset, *y, *z;
-} step;
-
-static size_t row_of(const flstm_sweep *s, size_t position)
-{
-    return s->row ? s->row[position] : position;
-}
-
 static size_t whole_rows(const flstm_sweep *s)
 {
     return s->rows < ROWS ? s->rows : (s->rows + ROWS - 1) / ROWS * ROWS;
-}
-
-static const real *recurrent_operand(const flstm_weights *w, const step *at)
-{
-    return w->gates == 1 && w->end == FLSTM_END_CANDIDATE ? at->reset : at->h;
 }
 
 /* All rows of x, then all of h; what fills up the last tile is zero. */
 static void prepare(const flstm_sweep *s, const step *at)
 {
     const flstm_weights *w = s->weights;
-    const size_t x_row = operand_row(s->x_count), h_row = operand_row(w->units), blank = whole_rows(s) - s->rows;
+    const size_t x_bytes = operand_row(s->x_count), h_bytes = operand_row(w->outputs), blank = whole_rows(s) - s->rows;
     char *to = s->operands;
     if (s->x_count) {
-        for (size_t i = 0; i < s->rows; i++, to += x_row)
-            prepare_row(at->x + (ptrdiff_t)row_of(s, i) * s->x_row + s->x_first, s->x_count, to);
-        memset(to, 0, blank * x_row);
-        to += blank * x_row;
+        for (size_t i = 0; i < s->rows; i++, to += x_bytes)
+            prepare_row(x_row(s, at, i), s->x_count, to);
+        memset(to, 0, blank * x_bytes);
+        to += blank * x_bytes;
     }
     if (at->h) {
-        for (size_t i = 0; i < s->rows; i++, to += h_row)
-            prepare_row(recurrent_operand(w, at) + row_of(s, i) * w->padded, w->units, to);
-        memset(to, 0, blank * h_row);
+        for (size_t i = 0; i < s->rows; i++, to += h_bytes)
+            prepare_row(h_row(s, at, i), w->outputs, to);
+        memset(to, 0, blank * h_bytes);
     }
     TILE_OPERANDS_WRITTEN();
 }
@@ -107,31 +92,12 @@ typedef struct tile {
 
 static ALWAYS_INLINE void finish_row(const int G, tile *t)
 {
-    const flstm_sweep *s = t->sweep;
-    const flstm_weights *w = s->weights;
-    const step *at = t->at;
-    const size_t n = t->done++, row = row_of(s, t->first_row + n), u = t->vector * V_LEN, i = row * w->padded + u;
+    const size_t n = t->done++;
     const int sums = SUMS_OF(G);
-    vf sum[MOST_SUMS], h;
+    vf sum[MOST_SUMS];
     UNROLL for (int g = 0; g < sums; g++)
         sum[g] = v_load(t->sum[g][n]);
-    if (at->z) {
-        real *z = at->z + (ptrdiff_t)row * s->z_row + u;
-        UNROLL for (int g = 0; g < sums; g++)
-            if (g < G || at->h)
-                v_store(z + (size_t)g * w->padded, sum[g]);
-        return;
-    }
-    if (!end_step(G, w->end, sum, at->h + i, at->c + i, at->reset + i, &h))
-        return;
-    v_store(at->h_next + i, h);
-    if (at->y) {
-        real *y = at->y + (ptrdiff_t)row * s->y_row + u;
-        if (u + V_LEN <= w->units)
-            v_store(y, h);
-        else
-            v_store_n(y, h, w->units - u);
-    }
+    end_vector(G, t->sweep, t->at, row_of(t->sweep, t->first_row + n), t->vector * V_LEN, sum);
 }
 
 static ALWAYS_INLINE void finish_rows(const int G, tile *t, size_t most)
@@ -232,9 +198,9 @@ static ALWAYS_INLINE void add_products(const int G, const int last, tile *t, til
 static ALWAYS_INLINE void step_of(const int G, const flstm_sweep *s, const step *at, int backwards)
 {
     const flstm_weights *w = s->weights;
-    const size_t whole = whole_rows(s), x_row = operand_row(s->x_count), h_row = operand_row(w->units);
-    const char *const x = s->operands, *const h = x + whole * x_row;
-    const size_t depths = (PLANE_ROW(s->x_count) + (at->h ? PLANE_ROW(w->units) : 0)) / 2 / DEPTH;
+    const size_t whole = whole_rows(s), x_bytes = operand_row(s->x_count), h_bytes = operand_row(w->outputs);
+    const char *const x = s->operands, *const h = x + whole * x_bytes;
+    const size_t depths = (PLANE_ROW(s->x_count) + (at->h ? PLANE_ROW(w->outputs) : 0)) / 2 / DEPTH;
     const size_t each = (ROWS - 1) / depths + 1;
     tile tiles[2] = {{.sweep = s, .at = at}, {.sweep = s, .at = at}};
     tile *t = &tiles[0], *before = &tiles[1];
@@ -244,10 +210,11 @@ static ALWAYS_INLINE void step_of(const int G, const flstm_sweep *s, const step 
             t->first_row = row, t->rows = s->rows - row < ROWS ? s->rows - row : ROWS;
             begin_tile(G, t);
             if (s->x_count)
-                add_products(G, G - 1, t, before, each, &w->kernel, s->x_first, s->x_count, x + row * x_row, x_row);
+                add_products(G, G - 1, t, before, each, &w->kernel, s->x_first, s->x_count, x + row * x_bytes,
+                             x_bytes);
             if (at->h)
-                add_products(G, SUMS_OF(G) - 1, t, before, each, &w->recurrent_kernel, 0, w->units, h + row * h_row,
-                             h_row);
+                add_products(G, SUMS_OF(G) - 1, t, before, each, &w->recurrent_kernel, 0, w->outputs,
+                             h + row * h_bytes, h_bytes);
             finish_rows(G, before, ROWS);
             tile *const finished = before;
             before = t;
@@ -275,17 +242,8 @@ static void run_step(const flstm_sweep *s, step *at, int *backwards)
     case 2: step_of(2, s, at, *backwards); break;
     default: step_of(1, s, at, *backwards);
     }
-    if (s->meet.meeting)
-        flstm_meet(s->meet.meeting, s->meet.first, s->meet.members, s->meet.member);
     *backwards ^= 1;
-    at->init += s->init_step;
-    if (at->x)
-        at->x += s->x_step;
-    if (at->y)
-        at->y += s->y_step;
-    real *const written = at->h_next;
-    at->h_next = at->h;
-    at->h = written;
+    next_step(s, at);
 }
 
 static void sweeps(size_t count, const flstm_sweep *s, size_t steps)
@@ -294,7 +252,7 @@ static void sweeps(size_t count, const flstm_sweep *s, size_t steps)
     int backwards[FLSTM_MOST_SWEEPS];
     size_t shaped = 0; /* for so many rows */
     for (size_t i = 0; i < count; i++) {
-        at[i] = (step){s[i].init, s[i].x, s[i].h, s[i].h_next, s[i].c, s[i].reset, s[i].y, s[i].z};
+        at[i] = first_step(&s[i]);
         backwards[i] = s[i].backwards;
     }
     for (size_t t = 0; t < steps; t++)

@@ -13,6 +13,7 @@ TARGET_BEGIN("avx2,fma,f16c")
 #include "vec_avx2.h"
 #include "activations_tpl.h"
 #include "cells_tpl.h"
+#include "sweep_tpl.h"
 #include "tiles_tpl.h"
 #include "narrow_avx2.h"
 #include "products_float_tpl.h"

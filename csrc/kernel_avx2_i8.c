@@ -15,6 +15,7 @@ TARGET_BEGIN("avx2,fma,f16c")
 #include "vec_avx2.h"
 #include "activations_tpl.h"
 #include "cells_tpl.h"
+#include "sweep_tpl.h"
 #include "tiles_tpl.h"
 #include "narrow_avx2.h"
 #include "products_i8_tpl.h"

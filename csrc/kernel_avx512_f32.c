@@ -12,6 +12,7 @@ TARGET_BEGIN("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
 #include "vec_avx512.h"
 #include "activations_tpl.h"
 #include "cells_tpl.h"
+#include "sweep_tpl.h"
 #include "tiles_tpl.h"
 #include "products_float_tpl.h"
 #include "kernel_tpl.h"

@@ -15,6 +15,7 @@ TARGET_BEGIN("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,avx512vnni")
 #include "vec_avx512.h"
 #include "activations_tpl.h"
 #include "cells_tpl.h"
+#include "sweep_tpl.h"
 #include "tiles_tpl.h"
 #include "narrow_avx512.h"
 #include "products_i8_tpl.h"

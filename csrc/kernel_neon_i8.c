@@ -13,6 +13,7 @@
 #include "vec_neon.h"
 #include "activations_tpl.h"
 #include "cells_tpl.h"
+#include "sweep_tpl.h"
 #include "tiles_tpl.h"
 #include "narrow_neon.h"
 #include "products_i8_tpl.h"

@@ -10,6 +10,7 @@
 #include "vec_scalar.h"
 #include "activations_tpl.h"
 #include "cells_tpl.h"
+#include "sweep_tpl.h"
 #include "tiles_tpl.h"
 #include "products_float_tpl.h"
 #include "kernel_tpl.h"

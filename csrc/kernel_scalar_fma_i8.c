@@ -11,6 +11,7 @@
 #include "vec_scalar.h"
 #include "activations_tpl.h"
 #include "cells_tpl.h"
+#include "sweep_tpl.h"
 #include "tiles_tpl.h"
 #include "narrow_scalar.h"
 #include "products_i8_tpl.h"

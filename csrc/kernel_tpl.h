@@ -1,23 +1,6 @@
 /* kernel_tpl.h -- the fused sweep, once for all instruction sets and forms of weights: included by kernel_*.c
- * after a vector header, activations_tpl.h, cells_tpl.h, tiles_tpl.h and the header of the form's products. See
- * kernel.h for what a sweep is. */
-
-/* Everything of a sweep at one step, typed. */
-typedef struct step {
-    const real *init, *x;
-    real *h, *h_next, *c, *reset, *y, *z;
-} step;
-
-static size_t row_of(const flstm_sweep *s, size_t position)
-{
-    return s->row ? s->row[position] : position;
-}
-
-/* What the recurrent weights multiply. */
-static ALWAYS_INLINE const real *recurrent_operand(const flstm_weights *w, const step *at)
-{
-    return w->gates == 1 && w->end == FLSTM_END_CANDIDATE ? at->reset : at->h;
-}
+ * after a vector header, activations_tpl.h, cells_tpl.h, sweep_tpl.h, tiles_tpl.h and the header of the form's
+ * products. See kernel.h for what a sweep is. */
 
 #if OPERAND_BYTES
 /* Bytes of a row of so many operands, as flstm_operand_row says. */
@@ -32,9 +15,9 @@ static void prepare(const flstm_sweep *s, const step *at)
     const flstm_weights *w = s->weights;
     char *to = s->operands;
     for (size_t i = 0; s->x_count && i < s->rows; i++, to += operand_row(s->x_count))
-        prepare_row(at->x + (ptrdiff_t)row_of(s, i) * s->x_row + s->x_first, s->x_count, to, to + OPERAND_OWN);
-    for (size_t i = 0; at->h && i < s->rows; i++, to += operand_row(w->units))
-        prepare_row(recurrent_operand(w, at) + row_of(s, i) * w->padded, w->units, to, to + OPERAND_OWN);
+        prepare_row(x_row(s, at, i), s->x_count, to, to + OPERAND_OWN);
+    for (size_t i = 0; at->h && i < s->rows; i++, to += operand_row(w->outputs))
+        prepare_row(h_row(s, at, i), w->outputs, to, to + OPERAND_OWN);
 }
 
 static ALWAYS_INLINE const char *x_operands(const flstm_sweep *s, const step *at, size_t position)
@@ -45,46 +28,29 @@ static ALWAYS_INLINE const char *x_operands(const flstm_sweep *s, const step *at
 
 static ALWAYS_INLINE const char *h_operands(const flstm_sweep *s, const step *at, size_t position)
 {
-    return x_operands(s, at, s->rows) + position * operand_row(s->weights->units);
+    return x_operands(s, at, s->rows) + position * operand_row(s->weights->outputs);
 }
 #else
 static ALWAYS_INLINE const char *x_operands(const flstm_sweep *s, const step *at, size_t position)
 {
-    return (const char *)(at->x + (ptrdiff_t)row_of(s, position) * s->x_row + s->x_first);
+    return (const char *)x_row(s, at, position);
 }
 
 static ALWAYS_INLINE const char *h_operands(const flstm_sweep *s, const step *at, size_t position)
 {
-    return (const char *)(recurrent_operand(s->weights, at) + row_of(s, position) * s->weights->padded);
+    return (const char *)h_row(s, at, position);
 }
 #endif
 
 /* What becomes of the sums of one row and vector number v from `unit` on. */
-static ALWAYS_INLINE void finish(const int G, const flstm_weights *w, const flstm_sweep *s, const step *at, size_t row,
-                                 size_t unit, int v, vf sum[][TILE_VECTORS])
+static ALWAYS_INLINE void finish(const int G, const flstm_sweep *s, const step *at, size_t row, size_t unit, int v,
+                                 vf sum[][TILE_VECTORS])
 {
-    const size_t u = unit + (size_t)v * V_LEN, i = row * w->padded + u;
     const int sums = SUMS_OF(G);
-    if (at->z) {
-        real *z = at->z + (ptrdiff_t)row * s->z_row + u;
-        UNROLL for (int g = 0; g < sums; g++)
-            if (g < G || at->h)
-                v_store(z + (size_t)g * w->padded, sum[g][v]);
-        return;
-    }
-    vf all[MOST_SUMS], h;
+    vf all[MOST_SUMS];
     UNROLL for (int g = 0; g < sums; g++)
         all[g] = sum[g][v];
-    if (!end_step(G, w->end, all, at->h + i, at->c + i, at->reset + i, &h))
-        return;
-    v_store(at->h_next + i, h);
-    if (at->y) {
-        real *y = at->y + (ptrdiff_t)row * s->y_row + u;
-        if (u + V_LEN <= w->units)
-            v_store(y, h);
-        else
-            v_store_n(y, h, w->units - u);
-    }
+    end_vector(G, s, at, row, unit + (size_t)v * V_LEN, all);
 }
 
 static ALWAYS_INLINE void tile(const int G, const int R, const int V, const flstm_weights *w, const flstm_sweep *s,
@@ -112,15 +78,15 @@ static ALWAYS_INLINE void tile(const int G, const int R, const int V, const flst
     if (at->h) {
         UNROLL for (int r = 0; r < R; r++)
             a[r] = h_operands(s, at, first_row + (size_t)r);
-        add_products(G, sums - 1, R, V, sum, &w->recurrent_kernel, padded, vector, 0, w->units, a);
+        add_products(G, sums - 1, R, V, sum, &w->recurrent_kernel, padded, vector, 0, w->outputs, a);
     }
     const int unrolled = G == 4 ? R : 0; /* there are many more tiles of fewer gates: a third of their code */
     UNROLL for (int r = 0; r < unrolled; r++)
         UNROLL for (int v = 0; v < V; v++)
-            finish(G, w, s, at, row[r], unit, v, sum[r]);
+            finish(G, s, at, row[r], unit, v, sum[r]);
     ROLLED for (int r = unrolled; r < R; r++)
         ROLLED for (int v = 0; v < V; v++)
-            finish(G, w, s, at, row[r], unit, v, sum[r]);
+            finish(G, s, at, row[r], unit, v, sum[r]);
 }
 
 /* The tile of `rows` rows and `vectors` vectors, its sizes constants to the compiler. */
@@ -170,8 +136,7 @@ typedef struct progress {
 static progress begin(const flstm_sweep *s)
 {
     progress p = {.tiles = cut(s->rows, TILE_ROWS),
-                  .at = {s->init, s->x, s->h, s->h_next, s->c, s->reset, s->y, s->z},
-                  .backwards = s->backwards};
+                  .at = first_step(s), .backwards = s->backwards};
     const size_t gates = s->weights->gates, most_rows = p.tiles.base + (p.tiles.longer > 0);
     const unsigned char *const most = tile_vectors[gates - 1];
     p.groups = cut(s->vectors, most[most_rows == 1 && s->vectors <= most[0] ? 0 : most_rows]);
@@ -193,17 +158,8 @@ static void run_step(const flstm_sweep *s, progress *p)
             p->run(part(&p->tiles, k + 1) - row, vectors, s->weights, s, at, s->vector + vector, row);
         }
     }
-    if (s->meet.meeting)
-        flstm_meet(s->meet.meeting, s->meet.first, s->meet.members, s->meet.member);
     p->backwards ^= 1;
-    at->init += s->init_step;
-    if (at->x)
-        at->x += s->x_step;
-    if (at->y)
-        at->y += s->y_step;
-    real *const written = at->h_next;
-    at->h_next = at->h;
-    at->h = written;
+    next_step(s, at);
 }
 
 static void sweeps(size_t count, const flstm_sweep *s, size_t steps)

@@ -12,9 +12,9 @@ enum { RAN = 1, RUNS = 2, UNTIL = 4 };
 static void hold_row(const chain *w, size_t r, size_t steps)
 {
     const flstm_plan *plan = w->plan;
-    const size_t e = plan->element, row = plan->weights.padded * e, lanes = plan->kernel->lanes;
-    const size_t from = w->vector * lanes * e, part = w->vectors * lanes * e;
-    const size_t width = plan->weights.units * e - from < part ? plan->weights.units * e - from : part;
+    const size_t e = plan->element, row = plan->weights.outputs_padded * e, lanes = plan->kernel->lanes;
+    const size_t from = w->vector * lanes * e, part = plan->update.projection ? row : w->vectors * lanes * e;
+    const size_t left = plan->weights.outputs * e - from, width = left < part ? left : part;
     const char *const h = w->h + r * row + from;
     memcpy(w->h_next + r * row + from, h, part);
     if (!w->y)

@@ -28,7 +28,7 @@ static int multiply(size_t a, size_t b, size_t *product)
 }
 
 /* Big weights go on 2 MiB pages where the system grants them: small pages end every prefetch. */
-static void *allocate(size_t bytes, size_t *granted)
+void *flstm_allocate(size_t bytes, size_t *granted)
 {
     const size_t huge = (size_t)2 << 20, alignment = bytes >= huge ? huge : 64;
     if (bytes > SIZE_MAX - alignment)
@@ -53,7 +53,7 @@ static void pack_bias(const flstm_plan *plan, const flstm_weights *w, size_t gat
         const size_t first = (gate + g) * units, left = plan->columns - first, n = left < units ? left : units;
         char *const to = (char *)(uintptr_t)w->bias + g * w->padded * e;
         memcpy(to, bias + first * e, n * e);
-        if (w->end != FLSTM_END_GRU)
+        if (plan->cell != FLSTM_CELL_GRU)
             continue;
         const char *const recurrent = bias + (plan->columns + first) * e;
         if (g < 2)
@@ -77,12 +77,12 @@ static size_t lay_out(flstm_weights *w, const flstm_kernel *kernel, size_t e, in
 #undef PART
     at += flstm_place_matrix(&w->kernel, kernel, w, w->features, base ? base + at : NULL);
     if (recurrent)
-        at += flstm_place_matrix(&w->recurrent_kernel, kernel, w, w->units, base ? base + at : NULL);
+        at += flstm_place_matrix(&w->recurrent_kernel, kernel, w, w->outputs, base ? base + at : NULL);
     return at;
 }
 
 /* Which kernel does what for the plan's cell, and whether it does so for its activations. */
-static void divide(flstm_plan *plan)
+static void divide(flstm_plan *plan, const flstm_variant *variant)
 {
     static const struct division {
         size_t sums, gates, left; /* of a step; of the weights, of the candidate's */
@@ -97,6 +97,14 @@ static void divide(flstm_plan *plan)
     plan->weights.end = simple && relu ? FLSTM_END_RELU : d->end;
     plan->fused_cell = simple ? relu || plan->activation == FLSTM_ACT_tanh
                               : plan->activation == FLSTM_ACT_tanh && plan->recurrent_activation == FLSTM_ACT_sigmoid;
+    plan->update.gate.activation = plan->recurrent_activation;
+    plan->update.candidate.activation = plan->update.output.activation = plan->activation;
+    if (variant)
+        plan->fused_cell = 0;
+    if (variant && variant->coupling != FLSTM_UNCOUPLED) {
+        plan->gates = plan->weights.gates = 3;
+        plan->weights.end = FLSTM_END_GRU;
+    }
     plan->candidate = plan->weights;
     plan->candidate.gates = d->left;
     plan->candidate.end = FLSTM_END_CANDIDATE;
@@ -127,31 +135,33 @@ flstm_status flstm_pack_plan(flstm_plan **result, const flstm_config *config, si
     size_t row, kernel_bytes, recurrent_bytes;
     w->features = config->features;
     w->units = units;
+    w->outputs = config->variant ? config->variant->outputs : units;
     w->vectors = (units - 1) / lanes + 1;
     w->padded = w->vectors * lanes;
     if (w->padded * plan.element % ALIAS_BYTES == 0)
         w->padded += lanes;
-    divide(&plan);
+    w->outputs_padded = w->outputs == units ? w->padded : (w->outputs + lanes - 1) / lanes * lanes;
+    divide(&plan, config->variant);
     /* an eighth of the address range each: no sum or stride below can overflow */
     if (!multiply(w->vectors, lanes * 4 * plan.element, &row) || !multiply(row, w->features, &kernel_bytes)
-        || !multiply(row, recurrent_kernel ? units : 0, &recurrent_bytes) || kernel_bytes > SIZE_MAX / 8
+        || !multiply(row, recurrent_kernel ? w->outputs : 0, &recurrent_bytes) || kernel_bytes > SIZE_MAX / 8
         || recurrent_bytes > SIZE_MAX / 8)
         return FLSTM_ERR_SIZE;
 
     size_t at = flstm_align64(sizeof plan), bytes = at;
     for (size_t i = 0; i < 2; i++)
         bytes += parts[i]->gates ? lay_out(parts[i], plan.kernel, plan.element, recurrent_kernel != NULL, NULL) : 0;
-    char *const memory = allocate(bytes, &plan.bytes);
+    char *const memory = flstm_allocate(bytes, &plan.bytes);
     if (!memory)
         return FLSTM_ERR_MEMORY;
     int held = 1;
     for (size_t i = 0, gate = 0; i < 2 && parts[i]->gates; gate += parts[i++]->gates) {
         at += lay_out(parts[i], plan.kernel, plan.element, recurrent_kernel != NULL, memory + at);
-        if (bias)
+        if (bias && !(config->variant && config->variant->norm)) /* which comes before it */
             pack_bias(&plan, parts[i], gate, bias);
         held &= flstm_pack_matrix(&parts[i]->kernel, plan.kernel, parts[i], gate, w->features, columns, kernel);
         if (recurrent_kernel)
-            held &= flstm_pack_matrix(&parts[i]->recurrent_kernel, plan.kernel, parts[i], gate, units, columns,
+            held &= flstm_pack_matrix(&parts[i]->recurrent_kernel, plan.kernel, parts[i], gate, w->outputs, columns,
                                       recurrent_kernel);
     }
     if (!held) {
@@ -167,10 +177,10 @@ int flstm_config_valid(const flstm_config *config)
 {
     return config && config->features > 0 && config->units > 0
            && (config->dtype == FLSTM_F32 || config->dtype == FLSTM_F64) && (unsigned)config->cell < FLSTM_CELL_COUNT
-           && (unsigned)config->activation < FLSTM_ACT_COUNT
-           && (unsigned)config->recurrent_activation < FLSTM_ACT_COUNT
+           && (config->variant || (unsigned)config->activation < FLSTM_ACT_COUNT)
+           && (config->variant || (unsigned)config->recurrent_activation < FLSTM_ACT_COUNT)
            && (unsigned)config->precision < FLSTM_PRECISION_COUNT
-           && (config->precision == FLSTM_FULL || config->dtype == FLSTM_F32);
+           && (config->precision == FLSTM_FULL || config->dtype == FLSTM_F32) && flstm_variant_valid(config);
 }
 
 flstm_status flstm_plan_create(flstm_plan **result, const flstm_config *config, const void *kernel,
@@ -182,12 +192,20 @@ flstm_status flstm_plan_create(flstm_plan **result, const flstm_config *config, 
     if (!flstm_config_valid(config) || !kernel || !recurrent_kernel)
         return FLSTM_ERR_ARGUMENT;
     const size_t most = config->precision == FLSTM_INT8 ? INT8_MOST : SIZE_MAX / 64;
-    if (config->units > most || config->features > most)
+    const flstm_variant *const variant = config->variant;
+    if (config->units > most || config->features > most || (variant && variant->outputs > most))
         return FLSTM_ERR_SIZE;
-    const size_t gates = config->cell == FLSTM_CELL_LSTM ? 4 : config->cell == FLSTM_CELL_SIMPLE ? 1 : 3;
+    const int whole = config->cell == FLSTM_CELL_LSTM && !(variant && variant->coupling != FLSTM_UNCOUPLED);
+    const size_t gates = whole ? 4 : config->cell == FLSTM_CELL_SIMPLE ? 1 : 3;
     const uint32_t caller = fpenv_enter(0); /* weights are rounded, biases added */
-    const flstm_status status =
+    flstm_status status =
         flstm_pack_plan(result, config, config->units, gates * config->units, kernel, recurrent_kernel, bias);
+    if (status == FLSTM_OK && variant)
+        status = flstm_pack_variant(*result, config, bias);
+    if (status != FLSTM_OK) {
+        flstm_plan_destroy(*result);
+        *result = NULL;
+    }
     fpenv_leave(caller);
     return status;
 }
@@ -224,19 +242,20 @@ flstm_status flstm_plan_widen(flstm_plan *plan, size_t batch)
     flstm_packed wide = {plan->wide_kernel, plan->weights, plan->candidate};
     const flstm_weights *const from[] = {&plan->weights, &plan->candidate};
     flstm_weights *const parts[] = {&wide.weights, &wide.candidate};
-    const size_t most_rows = wide.weights.features > wide.weights.units ? wide.weights.features : wide.weights.units;
+    const flstm_weights *const w = &plan->weights;
+    const size_t most_rows = w->features > w->outputs ? w->features : w->outputs;
     size_t at = flstm_align64(sizeof wide), bytes = at, granted;
     for (size_t i = 0; i < 2; i++)
         bytes += parts[i]->gates ? lay_out(parts[i], wide.kernel, plan->element, 1, NULL) : 0;
     float *const plain = malloc(most_rows * wide.weights.gates * wide.weights.units * sizeof *plain);
-    char *const memory = plain ? allocate(bytes, &granted) : NULL;
+    char *const memory = plain ? flstm_allocate(bytes, &granted) : NULL;
     int held = 1;
     for (size_t i = 0; memory && i < 2 && parts[i]->gates; i++) {
         flstm_weights *const to = parts[i];
         at += lay_out(to, wide.kernel, plan->element, 1, memory + at);
         to->bias = from[i]->bias, to->recurrent_bias = from[i]->recurrent_bias;
         held &= repack(&wide, to, &to->kernel, plan, &from[i]->kernel, to->features, plain);
-        held &= repack(&wide, to, &to->recurrent_kernel, plan, &from[i]->recurrent_kernel, to->units, plain);
+        held &= repack(&wide, to, &to->recurrent_kernel, plan, &from[i]->recurrent_kernel, to->outputs, plain);
     }
     free(plain);
     if (!memory)
@@ -254,8 +273,11 @@ flstm_status flstm_plan_widen(flstm_plan *plan, size_t batch)
 
 void flstm_plan_destroy(flstm_plan *plan)
 {
-    if (plan)
+    if (plan) {
         free(plan->wide);
+        free(plan->update.memory);
+        flstm_plan_destroy((flstm_plan *)(uintptr_t)plan->update.projection);
+    }
     free(plan);
 }
 

@@ -56,7 +56,7 @@ static int run_chunks(worker *me, flstm_layer *layers, size_t turn)
             if (layers[l].in)
                 w->x = layers[l].in + slot * w->plan->weights.features;
             if (layers[l].out)
-                w->y = layers[l].out + slot * w->plan->weights.units;
+                w->y = layers[l].out + slot * w->plan->weights.outputs;
             n[count] = steps - chunk * stride < stride ? steps - chunk * stride : stride;
             ready[count++] = w;
         }
@@ -144,9 +144,9 @@ static int program_valid(const flstm_program *p)
         const flstm_call *call = &p->calls[l], *below = p->stacked && l > 0 ? call - 1 : NULL;
         if (!p->plans[l] || call->batch != p->calls[0].batch || call->steps != p->calls[0].steps
             || call->batch > UINT32_MAX || p->plans[l]->dtype != p->plans[0]->dtype
-            || (!flstm_has_c(p->plans[l]) && (call->c0 || call->c)))
+            || (!flstm_has_c(p->plans[l]) && (call->c0 || call->c || call->trace)))
             return 0;
-        if (below ? call->go_backwards || p->plans[l]->weights.features != p->plans[l - 1]->weights.units
+        if (below ? call->go_backwards || p->plans[l]->weights.features != p->plans[l - 1]->weights.outputs
                   : call->batch && call->steps && !call->x)
             return 0;
     }

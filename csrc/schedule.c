@@ -15,7 +15,7 @@ enum {
 static double step_work(const flstm_plan *plan, size_t batch)
 {
     const flstm_weights *w = &plan->weights;
-    return (double)plan->gates * (double)batch * (double)w->padded * (double)(w->features + w->units);
+    return (double)plan->gates * (double)batch * (double)w->padded * (double)(w->features + w->outputs);
 }
 
 int64_t flstm_time_alone(const flstm_plan *plan, double work)
@@ -59,7 +59,8 @@ schedule flstm_schedule(const flstm_program *p, size_t threads)
     size_t members = threads, largest = 0;
     for (size_t l = 0; l < p->layers; l++) {
         const flstm_plan *plan = p->plans[l];
-        const size_t shared = flstm_unit_members(plan, batch, threads), rows = flstm_row_block(p, l);
+        const size_t shared = p->calls[l].trace ? 1 : flstm_unit_members(plan, batch, threads);
+        const size_t rows = flstm_row_block(p, l);
         work += step_work(plan, batch) * (double)p->calls[0].steps;
         members = shared < members ? shared : members;
         s.rows = rows < s.rows ? rows : s.rows;

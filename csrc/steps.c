@@ -101,8 +101,21 @@ static void move(chain *w, size_t steps)
         w->x += n * w->x_step * e;
     if (w->y)
         w->y += n * w->y_step * e;
+    if (w->trace)
+        w->trace += n * w->trace_step * e;
     if (w->mask)
         w->mask += n * w->mask_step;
+}
+
+/* What cells.c has left of `count` rows' outputs in m becomes h. */
+static void project_outputs(const chain *w, size_t count, const uint32_t *row)
+{
+    const flstm_plan *plan = w->plan, *projection = plan->update.projection;
+    const size_t h_row = plan->weights.outputs_padded * plan->element;
+    flstm_dense_rows(projection, count, w->m, (ptrdiff_t)plan->weights.padded, w->h_next, h_row, row, w->p);
+    for (size_t k = 0; plan->update.projection_clip > 0 && k < count; k++)
+        flstm_clip(plan->dtype, plan->update.projection_clip, plan->weights.outputs,
+                   w->h_next + (row ? row[k] : k) * h_row);
 }
 
 /* One step of a cell that no kernel holds, for the sweeps' rows. */
@@ -110,28 +123,34 @@ static void foreign_step(chain *w, size_t count, flstm_sweep s[2])
 {
     const flstm_plan *plan = w->plan;
     const size_t e = plan->element, row = plan->weights.padded * e, sums = plan->sums * row;
+    const size_t h_row = plan->weights.outputs_padded * e, rows = s->rows;
     char *z = w->z;
     for (size_t i = 0; i < count; z += s[i++].weights->gates * row) {
         s[i].z = z, s[i].z_row = (ptrdiff_t)(plan->sums * plan->weights.padded);
         w->kernel->sweeps(1, &s[i], 1);
-        for (size_t k = 0; k < s->rows; k++) {
+        for (size_t k = 0; k < rows; k++) {
             const size_t r = s->row ? s->row[k] : k;
-            char *const h = w->h + r * row, *const h_next = w->h_next + r * row;
-            if (i + 1 < count) {
+            char *const h = w->h + r * h_row;
+            if (i + 1 < count)
                 flstm_reset_row(plan, w->z + r * sums, h, w->reset + r * row);
-                continue;
-            }
-            flstm_update_row(plan, w->z + r * sums, w->c + r * row, h, h_next);
-            if (w->y)
-                memcpy(w->y + (ptrdiff_t)r * w->y_row * (ptrdiff_t)e, h_next, plan->weights.units * e);
+            else
+                flstm_update_row(plan, w->z + r * sums, w->c + r * row, h,
+                                 plan->update.projection ? w->m + k * row : w->h_next + r * h_row,
+                                 w->trace ? w->trace + (ptrdiff_t)r * w->trace_row * (ptrdiff_t)e : NULL);
         }
+    }
+    if (plan->update.projection)
+        project_outputs(w, rows, s->row);
+    for (size_t k = 0; w->y && k < rows; k++) {
+        const size_t r = s->row ? s->row[k] : k;
+        memcpy(w->y + (ptrdiff_t)r * w->y_row * (ptrdiff_t)e, w->h_next + r * h_row, plan->weights.outputs * e);
     }
 }
 
 /* `steps` steps for the first `count` of the active rows, or for all. */
 static void run_rows(chain *w, ptrdiff_t projected, size_t count, size_t steps)
 {
-    const size_t most = w->plan->fused_cell ? steps : 1;
+    const size_t most = w->fused ? steps : 1;
     for (size_t done = 0; done < steps; done += most) {
         flstm_sweep s[2];
         const size_t sweeps = sweeps_of(w, projected < 0 ? projected : projected + (ptrdiff_t)done, s);
@@ -139,7 +158,7 @@ static void run_rows(chain *w, ptrdiff_t projected, size_t count, size_t steps)
             s[i].rows = count;
             s[i].row = count == w->rows ? NULL : w->active;
         }
-        if (w->plan->fused_cell)
+        if (w->fused)
             w->kernel->sweeps(sweeps, s, most);
         else
             foreign_step(w, sweeps, s);
@@ -196,7 +215,7 @@ static void run_together(size_t count, chain *const w[], const ptrdiff_t project
 /* Whether a chain's next `steps` leave the processor waiting for their own results, so that another's fit between. */
 static int waits(const chain *w, size_t steps)
 {
-    if (w->plan->weights.padded > LATENT_UNITS || !w->plan->fused_cell || w->rows != 1 || w->meet.meeting)
+    if (w->plan->weights.padded > LATENT_UNITS || !w->fused || w->rows != 1 || w->meet.meeting)
         return 0;
     return !w->mask || flstm_runs_on(w, 0, steps);
 }
@@ -205,7 +224,7 @@ size_t flstm_step_work(const chain *w)
 {
     const flstm_plan *plan = w->plan;
     const size_t columns = plan->gates * w->vectors * plan->kernel->lanes;
-    return w->rows * columns * (plan->weights.features + plan->weights.units);
+    return w->rows * columns * (plan->weights.features + plan->weights.outputs);
 }
 
 int flstm_stopped(watch *watch, size_t work)

@@ -26,7 +26,7 @@ static size_t own_parts(const flstm_plan *plan, size_t batch)
 /* How the rows of a stream are laid out behind its header; with base NULL, only how long that is. */
 static size_t lay_out(chain *w, const flstm_plan *plan, size_t batch, char *base)
 {
-    *w = (chain){.plan = plan, .rows = batch, .vectors = plan->weights.vectors,
+    *w = (chain){.plan = plan, .rows = batch, .vectors = plan->weights.vectors, .fused = plan->fused_cell,
                  .chunk = flstm_chunk(plan, batch, STREAM_CHUNK)};
     flstm_choose_weights(w, 0);
     return flstm_lay_out(w, own_parts(plan, batch), 0, base);
@@ -35,8 +35,9 @@ static size_t lay_out(chain *w, const flstm_plan *plan, size_t batch, char *base
 size_t flstm_stream_size(const flstm_plan *plan, size_t batch)
 {
     chain w;
-    const size_t operands = flstm_operands(plan->kernel, 1, plan->weights.features, plan->weights.units);
-    if (batch > SIZE_MAX / 16 / (plan->weights.padded * plan->element + STREAM_MEMBERS * operands))
+    const size_t operands = flstm_operands(plan->kernel, 1, plan->weights.features, plan->weights.outputs);
+    const size_t row = (plan->weights.padded + plan->weights.outputs_padded) * plan->element;
+    if (batch > SIZE_MAX / 32 / (row + STREAM_MEMBERS * operands))
         return SIZE_MAX; /* more than any allocation grants */
     return STREAM_HEADER + lay_out(&w, plan, batch, NULL);
 }
@@ -54,18 +55,13 @@ void flstm_stream_set(const flstm_plan *plan, void *stream, size_t batch, const 
 {
     *(uint32_t *)stream = 0;
     const chain w = open_stream(plan, batch, stream);
-    flstm_fill_rows(plan, batch, h0, w.h);
-    if (flstm_has_c(plan))
-        flstm_fill_rows(plan, batch, c0, w.c);
+    flstm_fill_states(&w, h0, c0);
 }
 
 void flstm_stream_get(const flstm_plan *plan, const void *stream, size_t batch, void *h, void *c)
 {
     const chain w = open_stream(plan, batch, stream);
-    if (h)
-        flstm_read_rows(plan, batch, w.h, h);
-    if (c && flstm_has_c(plan))
-        flstm_read_rows(plan, batch, w.c, c);
+    flstm_read_states(&w, h, c);
 }
 
 /* A stream's steps on threads that share the units. */

@@ -60,7 +60,9 @@ void flstm_choose_weights(chain *w, int wide)
 
 size_t flstm_lay_out(chain *w, size_t members, size_t member, char *base)
 {
-    const size_t rows = w->rows, row = w->plan->weights.padded * w->plan->element;
+    const size_t rows = w->rows, e = w->plan->element, row = w->plan->weights.padded * e;
+    const size_t h_row = w->plan->weights.outputs_padded * e;
+    const flstm_plan *const projection = w->plan->update.projection;
     const int between = w->plan->candidate.gates > 0;
     size_t at = 0;
 #define PART(pointer, type, bytes, own)                                             \
@@ -70,14 +72,16 @@ size_t flstm_lay_out(chain *w, size_t members, size_t member, char *base)
             w->pointer = (type *)(void *)(base + at + ((own) ? member * part : 0)); \
         at += part * ((own) ? members : 1);                                         \
     } while (0)
-    PART(h, char, rows * row, 0);
-    PART(h_next, char, rows * row, 0);
+    PART(h, char, rows * h_row, 0);
+    PART(h_next, char, rows * h_row, 0);
     PART(c, char, flstm_has_c(w->plan) || between ? rows * row : 0, 0);
     PART(reset, char, between ? rows * row : 0, 0);
     PART(gates, char, w->chunk * rows * w->plan->gates * row, 0);
-    PART(z, char, w->plan->fused_cell ? 0 : rows * w->plan->sums * row, 0);
+    PART(z, char, w->fused ? 0 : rows * w->plan->sums * row, 0);
+    PART(m, char, projection ? rows * row : 0, 0);
+    PART(p, char, projection ? rows * 4 * projection->weights.padded * e : 0, 0);
     PART(operands, char, flstm_operands(w->kernel, rows > w->chunk ? rows : w->chunk, w->plan->weights.features,
-                                        w->plan->weights.units), 1);
+                                        w->plan->weights.outputs), 1);
     PART(active, uint32_t, rows * sizeof(uint32_t), 1);
     PART(seen, uint8_t, rows, 1);
 #undef PART
@@ -101,9 +105,8 @@ void flstm_swap_states(chain *w)
     w->swapped ^= 1;
 }
 
-void flstm_fill_rows(const flstm_plan *plan, size_t rows, const char *from, char *to)
+static void fill(size_t rows, size_t width, size_t row, const char *from, char *to)
 {
-    const size_t width = plan->weights.units * plan->element, row = plan->weights.padded * plan->element;
     for (size_t r = 0; r < rows; r++, to += row) {
         if (from)
             memcpy(to, from + r * width, width);
@@ -111,9 +114,26 @@ void flstm_fill_rows(const flstm_plan *plan, size_t rows, const char *from, char
     }
 }
 
-void flstm_read_rows(const flstm_plan *plan, size_t rows, const char *from, char *to)
+static void read(size_t rows, size_t width, size_t row, const char *from, char *to)
 {
-    const size_t width = plan->weights.units * plan->element, row = plan->weights.padded * plan->element;
-    for (size_t r = 0; r < rows; r++)
+    for (size_t r = 0; to && r < rows; r++)
         memcpy(to + r * width, from + r * row, width);
+}
+
+void flstm_fill_states(const chain *w, const char *h0, const char *c0)
+{
+    const flstm_weights *s = &w->plan->weights;
+    const size_t e = w->plan->element;
+    fill(w->rows, s->outputs * e, s->outputs_padded * e, h0, w->h);
+    if (flstm_has_c(w->plan))
+        fill(w->rows, s->units * e, s->padded * e, c0, w->c);
+}
+
+void flstm_read_states(const chain *w, char *h, char *c)
+{
+    const flstm_weights *s = &w->plan->weights;
+    const size_t e = w->plan->element;
+    read(w->rows, s->outputs * e, s->outputs_padded * e, w->h, h);
+    if (flstm_has_c(w->plan))
+        read(w->rows, s->units * e, s->padded * e, w->c, c);
 }

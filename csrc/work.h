@@ -27,7 +27,11 @@ typedef struct chain {
     char *reset;      /* and r h */
     int swapped;      /* h and h_next have changed places: the step is an odd one */
     char *gates;      /* [chunk, rows, gates, padded]: the input's share of the sums */
-    char *z;          /* [rows, sums, padded]: whole sums, where the cell is not the kernel's */
+    int fused;        /* the kernel ends the steps, not cells.c */
+    char *z;          /* [rows, sums, padded]: whole sums, where it does not */
+    char *m, *p;      /* what a projection reads, [rows, padded], and its sums */
+    char *trace;      /* as in flstm_call, or NULL */
+    ptrdiff_t trace_row, trace_step;
     char *operands;   /* x and h of a sweep in the form that the kernel multiplies, where that is not theirs */
     uint32_t *active; /* rows that the mask lets run at this step */
     uint8_t *seen;    /* rows that ran at some step of this call */
@@ -69,9 +73,15 @@ void flstm_take_part(chain *w, flstm_meeting *meeting, size_t first, size_t memb
 /* h and h_next change places: a step is done. */
 void flstm_swap_states(chain *w);
 
-/* State between contiguous rows of units and the workspace's padded ones; `from` NULL is zeros. */
-void flstm_fill_rows(const flstm_plan *plan, size_t rows, const char *from, char *to);
-void flstm_read_rows(const flstm_plan *plan, size_t rows, const char *from, char *to);
+/* The states h and c between contiguous rows and the workspace's padded ones; from h0, c0 NULL they are zeros, and
+ * what is NULL of h, c is not read. */
+void flstm_fill_states(const chain *w, const char *h0, const char *c0);
+void flstm_read_states(const chain *w, char *h, char *c);
+
+/* to[r] = bias + x[r] W, for a dense layer's plan, at row row[r] or r of rows to_row bytes long. z: four padded
+ * gates a row. */
+void flstm_dense_rows(const flstm_plan *plan, size_t rows, const char *x, ptrdiff_t x_row, char *to, size_t to_row,
+                      const uint32_t *row, char *z);
 
 /* z[r] = bias + x[r] W for all rows, a dense layer's four gates side by side; strides in elements. */
 void flstm_products(const flstm_plan *plan, size_t rows, const char *x, ptrdiff_t x_row, char *z, ptrdiff_t z_row);

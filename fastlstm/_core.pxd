@@ -29,6 +29,29 @@ cdef extern from "fastlstm.h" nogil:
         FLSTM_CELL_SIMPLE
     ctypedef struct flstm_plan:
         pass
+    ctypedef struct flstm_function:
+        flstm_activation activation
+        double alpha
+        double beta
+    ctypedef enum flstm_coupling:
+        FLSTM_UNCOUPLED
+        FLSTM_INPUT_COUPLED
+        FLSTM_FORGET_COUPLED
+    ctypedef struct flstm_variant:
+        flstm_function gate
+        flstm_function candidate
+        flstm_function output
+        flstm_coupling coupling
+        size_t outputs
+        const void *projection
+        const void *projection_bias
+        const void *peepholes
+        const void *norm
+        const void *state_norm
+        double norm_epsilon
+        double input_clip
+        double cell_clip
+        double projection_clip
     ctypedef struct flstm_config:
         flstm_dtype dtype
         size_t features
@@ -39,6 +62,7 @@ cdef extern from "fastlstm.h" nogil:
         int reproducible
         flstm_cell cell
         flstm_precision precision
+        const flstm_variant *variant
     ctypedef struct flstm_call:
         size_t batch
         size_t steps
@@ -58,6 +82,9 @@ cdef extern from "fastlstm.h" nogil:
         ptrdiff_t mask_step
         int go_backwards
         int zero_output_for_mask
+        void *trace
+        ptrdiff_t trace_batch
+        ptrdiff_t trace_step
         int (*poll)(void *) noexcept
         void *poll_arg
     const char *flstm_kernel_name(size_t)
@@ -90,6 +117,7 @@ cdef extern from "fastlstm.h" nogil:
     size_t flstm_dense_workspace_size(const flstm_dense *, size_t)
     flstm_status flstm_dense_run(const flstm_dense *, size_t, const void *, ptrdiff_t, void *, void *)
     const char *flstm_activation_name(flstm_activation)
+    const char *flstm_curve(flstm_activation, double *, double *)
     flstm_status flstm_activate(flstm_dtype, flstm_activation, size_t, size_t, size_t, const void *, void *)
 
 cdef extern from "Python.h":

@@ -82,6 +82,16 @@ def activation_names():
     return found
 
 
+def curves():
+    """The functions with parameters: their numbers in the library, and alpha and beta where they are not given."""
+    cdef double alpha = 0, beta = 0
+    found, number = {}, len(activation_names())
+    while flstm_curve(number, &alpha, &beta) != NULL:
+        found[flstm_curve(number, &alpha, &beta).decode()] = (number, alpha, beta)
+        number += 1
+    return found
+
+
 cdef flstm_dtype dtype_of(cnp.ndarray a) except *:
     cdef int kind = cnp.PyArray_TYPE(a)
     if kind == cnp.NPY_FLOAT32:
@@ -131,6 +141,40 @@ cdef dict PRECISIONS = {
 }
 
 
+# Which gate is what another leaves of 1, and the arrays of a variant with their sizes in units and outputs.
+cdef dict COUPLINGS = {None: FLSTM_UNCOUPLED, "input": FLSTM_INPUT_COUPLED, "forget": FLSTM_FORGET_COUPLED}
+
+
+cdef const void *variant_array(dict variant, str name, size_t size, cnp.ndarray like) except? NULL:
+    cdef cnp.ndarray array = variant.get(name)
+    if array is None:
+        return NULL
+    if not cnp.PyArray_ISCARRAY_RO(array) or array.dtype != like.dtype or <size_t>array.size != size:
+        raise FastLSTMError(f"Plan: {name} must be contiguous, native, of the kernel's dtype and of {size} elements")
+    return cnp.PyArray_DATA(array)
+
+
+cdef size_t fill_variant(flstm_variant *v, dict variant, cnp.ndarray kernel) except 0:
+    """An LSTM's variant as the library's, its arrays those of the dict; returns how many gates it packs."""
+    cdef size_t gates, units
+    functions = variant["gate"], variant["candidate"], variant["output"]
+    (v.gate.activation, v.gate.alpha, v.gate.beta) = functions[0]
+    (v.candidate.activation, v.candidate.alpha, v.candidate.beta) = functions[1]
+    (v.output.activation, v.output.alpha, v.output.beta) = functions[2]
+    v.coupling = COUPLINGS[variant["coupling"]]
+    gates = 4 if v.coupling == FLSTM_UNCOUPLED else 3
+    units = <size_t>kernel.shape[1] // gates
+    v.outputs = variant["outputs"] or units
+    v.projection = variant_array(variant, "projection_kernel", units * v.outputs, kernel)
+    v.projection_bias = variant_array(variant, "projection_bias", v.outputs, kernel)
+    v.peepholes = variant_array(variant, "peephole_kernel", 3 * units, kernel)
+    v.norm = variant_array(variant, "norm_scale", gates * units, kernel)
+    v.state_norm = variant_array(variant, "state_norm", 2 * units, kernel)
+    v.norm_epsilon, v.input_clip = variant["norm_epsilon"], variant["input_clip"]
+    v.cell_clip, v.projection_clip = variant["cell_clip"], variant["projection_clip"]
+    return gates
+
+
 cdef class Plan:
     """Packed weights of a cell and the kernel chosen for them; immutable, usable from any thread.
 
@@ -141,6 +185,7 @@ cdef class Plan:
     cdef void *spare  # the last call's workspace, kept for the next one
     cdef size_t spare_size
     cdef readonly size_t features, units
+    cdef readonly size_t outputs  # the width of h: units, or what a projection makes of them
     cdef readonly int states  # of the cell
     cdef readonly object dtype
     cdef int typenum
@@ -149,13 +194,20 @@ cdef class Plan:
 
     def __cinit__(self, cnp.ndarray kernel not None, cnp.ndarray recurrent_kernel not None, cnp.ndarray bias,
                   int activation, int recurrent_activation, isa, bint reproducible, size_t threads=0,
-                  str cell not None="lstm", str precision not None="float32"):
+                  str cell not None="lstm", str precision not None="float32", dict variant=None):
         cdef flstm_config config
+        cdef flstm_variant extra
         cdef bytes name = None if isa is None else isa.encode()
         config.cell, self.gates, bias_rows, self.states = CELLS[cell]
         config.dtype = dtype_of(kernel)
         config.features = kernel.shape[0]
-        config.units = recurrent_kernel.shape[0]
+        config.units = config.features and <size_t>kernel.size // config.features // self.gates
+        config.variant = NULL
+        self.outputs = config.units
+        if variant is not None:
+            self.gates = fill_variant(&extra, variant, kernel)
+            config.units = <size_t>kernel.size // config.features // self.gates
+            config.variant, self.outputs = &extra, extra.outputs
         config.activation = activation
         config.recurrent_activation = recurrent_activation
         config.isa = NULL
@@ -166,7 +218,7 @@ cdef class Plan:
         self.features, self.units, self.dtype = config.features, config.units, kernel.dtype
         self.typenum = cnp.PyArray_TYPE(kernel)
         self.element, self.threads = kernel.itemsize, threads
-        for array, rows in ((kernel, self.features), (recurrent_kernel, self.units), (bias, bias_rows)):
+        for array, rows in ((kernel, self.features), (recurrent_kernel, self.outputs), (bias, bias_rows)):
             if array is not None and (not cnp.PyArray_ISCARRAY_RO(array) or array.dtype != self.dtype
                                       or array.size != rows * self.gates * self.units):
                 raise FastLSTMError("Plan: weights must be contiguous, native, of one dtype and of matching sizes")
@@ -198,10 +250,16 @@ cdef Plan fill_call(flstm_call *call, tuple job):
 
     job: plan, x (B,T,I), h0, c0, y (B,T,U), last, h, c, mask (B,T) uint8, go_backwards,
     zero_output_for_mask; what has no shape here is (B,U), and may be None as y and mask may; c0 and c are
-    None where the cell has no c. x and y may have any strides on their first two axes.
+    None where the cell has no c. x and y may have any strides on their first two axes. A twelfth item is the
+    trace, (B,T,5U), likewise. With a projection all but c0 and c are as wide as that.
     """
     cdef Plan plan
-    cdef cnp.ndarray x, h0, c0, y, last, h, c, mask
+    cdef cnp.ndarray x, h0, c0, y, last, h, c, mask, trace
+    call.trace, call.trace_batch, call.trace_step = NULL, 0, 0
+    if len(job) == 12:
+        plan, trace, job = job[0], job[11], job[:11]
+        call.trace = cnp.PyArray_DATA(trace)
+        call.trace_batch, call.trace_step = trace.strides[0] // plan.element, trace.strides[1] // plan.element
     plan, x, h0, c0, y, last, h, c, mask, backwards, zero = job
     cdef ptrdiff_t e = plan.element
     call.x, call.x_batch, call.x_step = NULL, 0, 0
@@ -328,7 +386,7 @@ def run_plainly(tuple plans not None, x, bint stacked, bint sequences, bint go_b
     for n in range(count):
         plan = plans[n]
         packed[n] = plan.plan
-        width = plan.units if stacked else width + plan.units
+        width = plan.outputs if stacked else width + plan.outputs
         calls[n].batch, calls[n].steps = batch, steps
         if n == 0 or not stacked:
             calls[n].x, calls[n].x_batch, calls[n].x_step = cnp.PyArray_DATA(a), steps * a.shape[2], a.shape[2]
@@ -341,7 +399,7 @@ def run_plainly(tuple plans not None, x, bint stacked, bint sequences, bint go_b
     for n in range(count - 1 if stacked else 0, count):
         plan = plans[n]
         to = <char *>cnp.PyArray_DATA(y) + before * plan.element
-        before += plan.units
+        before += plan.outputs
         if not sequences:
             calls[n].last = to
             continue
@@ -369,7 +427,7 @@ cdef class DensePlan:
         config.features, config.units = kernel.shape[0], kernel.shape[1]
         config.activation = config.recurrent_activation = activation
         config.isa, config.reproducible, config.cell = name, False, FLSTM_CELL_LSTM
-        config.precision = FLSTM_FULL
+        config.precision, config.variant = FLSTM_FULL, NULL
         self.features, self.units, self.dtype = config.features, config.units, kernel.dtype
         self.typenum, self.element = cnp.PyArray_TYPE(kernel), kernel.itemsize
         for array, size in ((kernel, self.features * self.units), (bias, self.units)):

@@ -77,14 +77,14 @@ cdef class StreamCore:
         a = <cnp.ndarray>x
         rank = a.ndim
         if out is None:
-            shape[0], shape[1] = self.batch_size, plan.units
+            shape[0], shape[1] = self.batch_size, plan.outputs
             y = cnp.PyArray_EMPTY(rank, shape + (2 - rank), plan.typenum, 0)
         elif (cnp.PyArray_CheckExact(out) and (<cnp.ndarray>out).ndim == rank
-              and array_fits(<cnp.ndarray>out, plan.typenum, self.batch_size, plan.units) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out)):
+              and array_fits(<cnp.ndarray>out, plan.typenum, self.batch_size, plan.outputs) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out)):
             y = <cnp.ndarray>out
         else:
-            raise self._bad_out(out, (self.batch_size, plan.units)[2 - rank:])
-        self._advance(1, cnp.PyArray_DATA(a), plan.features, cnp.PyArray_DATA(y), plan.units)
+            raise self._bad_out(out, (self.batch_size, plan.outputs)[2 - rank:])
+        self._advance(1, cnp.PyArray_DATA(a), plan.features, cnp.PyArray_DATA(y), plan.outputs)
         return y
 
     def run(self, x, out=None):
@@ -105,27 +105,27 @@ cdef class StreamCore:
         cdef Plan plan = self.plan
         cdef size_t steps = a.shape[a.ndim - 2]
         cdef cnp.npy_intp sizes[3]
-        sizes[0], sizes[1], sizes[2] = self.batch_size, steps, plan.units
-        shape = (self.batch_size, steps, plan.units)[3 - a.ndim:]
+        sizes[0], sizes[1], sizes[2] = self.batch_size, steps, plan.outputs
+        shape = (self.batch_size, steps, plan.outputs)[3 - a.ndim:]
         if out is None:
             out = cnp.PyArray_EMPTY(a.ndim, sizes + (3 - a.ndim), plan.typenum, 0)
         elif not (cnp.PyArray_CheckExact(out) and cnp.PyArray_ISCARRAY(<cnp.ndarray>out)
                   and cnp.PyArray_TYPE(<cnp.ndarray>out) == plan.typenum and out.shape == shape):
             raise self._bad_out(out, shape)
         y = <cnp.ndarray>out
-        self._advance(steps, cnp.PyArray_DATA(a), steps * plan.features, cnp.PyArray_DATA(y), steps * plan.units)
+        self._advance(steps, cnp.PyArray_DATA(a), steps * plan.features, cnp.PyArray_DATA(y), steps * plan.outputs)
         return y
 
     cdef int _advance(self, size_t steps, const void *x, size_t x_batch, void *y, size_t y_batch) except -1:
         cdef Plan plan = self.plan
         cdef void *memory = aligned(self.memory)
-        cdef double work = <double>self.batch_size * steps * plan.gates * plan.units * (plan.features + plan.units)
+        cdef double work = <double>self.batch_size * steps * plan.gates * plan.units * (plan.features + plan.outputs)
         cdef size_t done = 0, n, most, threads = plan.threads or default_threads
         cdef flstm_status status = FLSTM_OK
         self.claim()
         if work < UNLOCKED_WORK:
             return check(flstm_stream_run(plan.plan, memory, self.batch_size, steps, x, x_batch, plan.features,
-                                          y, y_batch, plan.units, threads))
+                                          y, y_batch, plan.outputs, threads))
         before = self.state if work > UNPOLLED_WORK else None
         most = <size_t>(UNPOLLED_WORK * steps / work) + 1
         self.busy = True
@@ -135,7 +135,7 @@ cdef class StreamCore:
                 status = flstm_stream_run(
                     plan.plan, memory, self.batch_size, n,
                     <const char *>x + done * plan.features * plan.element, x_batch, plan.features,
-                    <char *>y + done * plan.units * plan.element, y_batch, plan.units, threads)
+                    <char *>y + done * plan.outputs * plan.element, y_batch, plan.outputs, threads)
             done += n
             if status == FLSTM_OK and done < steps and PyErr_CheckSignals():
                 status = FLSTM_ERR_INTERRUPTED
@@ -200,10 +200,10 @@ cdef class ChainCore:
             if isinstance(part, StreamCore):
                 plan = (<StreamCore>part).plan
                 link.plan, link.stream = plan.plan, aligned((<StreamCore>part).memory)
-                link.features, link.units, link.threads = plan.features, plan.units, plan.threads
+                link.features, link.units, link.threads = plan.features, plan.outputs, plan.threads
                 element = plan.element
                 self.dtype, self.typenum = plan.dtype, plan.typenum
-                self.work += <double>batch_size * plan.gates * plan.units * (plan.features + plan.units)
+                self.work += <double>batch_size * plan.gates * plan.units * (plan.features + plan.outputs)
             else:
                 dense = part
                 link.dense, link.features, link.units = dense.dense, dense.features, dense.units

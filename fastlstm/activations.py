@@ -11,6 +11,7 @@ from fastlstm import _core
 from fastlstm.config import choose_isa, kernel_number
 from fastlstm.errors import FastLSTMError, UnsupportedLayerError
 
+_CURVES = _core.curves()
 _NUMBERS = {name: number for number, name in enumerate(_core.activation_names())}
 _ALIASES = {"swish": "silu", "hard_swish": "hard_silu"}
 _LAYERS = ("ReLU", "LeakyReLU", "ELU", "Softmax")
@@ -30,6 +31,9 @@ class Activation:
     number : int
         Its number in the C library.
     """
+
+    name: Any
+    alpha = beta = 0.0  # which only a Curve has
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -63,6 +67,56 @@ class LayerActivation(Activation):
         return applied
 
 
+class Curve(Activation):
+    """A function with parameters, for the gates and states of an LSTM: those that ONNX has, and more.
+
+    Parameters
+    ----------
+    name : str
+        ``affine`` (alpha x + beta), ``leaky_relu`` (alpha x below 0), ``thresholded_relu`` (x above alpha, else 0),
+        ``scaled_tanh`` (alpha tanh(beta x)), ``hard_sigmoid`` (alpha x + beta within 0 and 1), ``elu``
+        (alpha (e^x - 1) below 0), ``celu`` (alpha (e^(x / alpha) - 1) below 0), ``soft_shrink``, ``hard_shrink``
+        (0 within alpha of 0) or ``squareplus`` ((x + sqrt(x^2 + alpha)) / 2).
+    alpha, beta : float, optional
+        Default: ONNX's, or Keras's where ONNX does not have the function.
+
+    Attributes
+    ----------
+    name : dict
+        All of that, as a configuration holds it.
+    """
+
+    def __init__(self, name: str, alpha: float | None = None, beta: float | None = None) -> None:
+        who = f"Curve {name!r}"
+        if not isinstance(name, str) or name not in _CURVES:
+            raise FastLSTMError(f"{who} is unknown; known: {', '.join(sorted(_CURVES))}")
+        self.number, *defaults = _CURVES[name]
+        given = {"alpha": alpha, "beta": beta}
+        for (key, value), default in zip(given.items(), defaults, strict=True):
+            given[key] = value = default if value is None else value
+            if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not np.isfinite(value):
+                raise FastLSTMError(f"{who}: {key} is {value!r}; expected a finite number")
+            if abs(float(value)) > float(np.finfo(np.float32).max):
+                raise FastLSTMError(f"{who}: {key} is {value!r}, beyond what float32 holds")
+        self.alpha, self.beta = float(given["alpha"]), float(given["beta"])  # type: ignore[arg-type]
+        if name == "celu" and self.alpha <= 0:
+            raise FastLSTMError(f"{who}: alpha is {alpha!r}; expected a number above 0")
+        self.name = {"class_name": "Curve", "config": {"name": name, "alpha": self.alpha, "beta": self.beta}}
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        raise FastLSTMError(f"{self!r} is for the gates and states of an LSTM; it cannot be called")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Curve) and self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash((self.number, self.alpha, self.beta))
+
+    def __repr__(self) -> str:
+        config = self.name["config"]
+        return f"<Curve {config['name']} alpha={config['alpha']:g} beta={config['beta']:g}>"
+
+
 @cache
 def _kernel() -> int:
     return kernel_number(choose_isa())
@@ -88,6 +142,8 @@ def get(identifier: Any, who: str) -> Activation:
     FastLSTMError
         Not an activation that fastlstm computes; the message lists those it does.
     """
+    if isinstance(identifier, Curve):
+        raise FastLSTMError(f"{who} is {identifier!r}, which only an LSTM's gates and states can have")
     if isinstance(identifier, Activation):
         return identifier
     name = identifier
@@ -115,8 +171,15 @@ def get(identifier: Any, who: str) -> Activation:
     raise FastLSTMError(f"{who}: unknown activation {name!r}; known: {', '.join(sorted(_NUMBERS))}")
 
 
-def get_plain(identifier: Any, who: str) -> Activation:
-    """As :func:`get`, for where only the library can apply it; a layer as an activation is refused."""
+def get_plain(identifier: Any, who: str, *, curves: bool = False) -> Activation:
+    """As :func:`get`, for where only the library can apply it: a layer as an activation is refused, a Curve may do."""
+    if curves and isinstance(identifier, Curve):
+        return identifier
+    if curves and isinstance(identifier, dict) and identifier.get("class_name") == "Curve":
+        config = identifier.get("config")
+        if not isinstance(config, dict) or not set(config) <= {"name", "alpha", "beta"} or "name" not in config:
+            raise FastLSTMError(f"{who} is {str(identifier)[:100]!r}; expected a Curve's name, alpha and beta")
+        return Curve(**config)
     activation = get(identifier, who)
     if isinstance(activation, LayerActivation):
         raise UnsupportedLayerError(f"{who} is {activation.layer.who}; expected an activation by its name")

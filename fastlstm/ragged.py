@@ -98,11 +98,16 @@ def blanks(layer: Any) -> bool:
     return any(s.zero_output_for_mask and (s._zeroes_unreversed or not s.return_sequences) for s in sides)
 
 
-def run_layer(layer: Any, rows: Sequence[Any], initial_state: Any, mask: Any, training: bool) -> Any:
+def run_layer(
+    layer: Any, rows: Sequence[Any], initial_state: Any, mask: Any, training: bool, lengths: Any = None
+) -> Any:
     """What a recurrent layer gives for rows of different lengths: a list of arrays in the place of a sequence."""
     who = f"{layer.who}: sequences"
-    if mask is not None:
-        raise FastLSTMError(f"{who} are arrays of different lengths, which say what counts; leave the mask out")
+    if mask is not None or lengths is not None:
+        name = "lengths" if mask is None else "the mask"
+        raise FastLSTMError(f"{who} are arrays of different lengths, which say what counts; leave {name} out")
+    if any(side.time_major for side in sides_of(layer) if hasattr(side, "time_major")):
+        raise FastLSTMError(f"{who} are arrays of different lengths, each (steps, features); set time_major to False")
     if blanks(layer):
         raise FastLSTMError(
             f"{who} are arrays of different lengths, but zero_output_for_mask=True makes an output of zeros of what "

@@ -76,6 +76,9 @@ def _layers(model: Model) -> Iterator[Layer]:
 def _refuse_unknown(layer: Layer) -> None:
     """Refuse a class of which Keras could make nothing."""
     known = layer.module.startswith("keras.") if layer.is_operation else LAYERS.get(layer.class_name) is type(layer)
+    own = getattr(layer, "beyond_keras", ())
+    if own:
+        raise UnsupportedLayerError(f"{layer.who}: Keras 3 has no {', '.join(own)} like this; write .npz instead")
     if layer.saved_as is None and not known:
         raise UnsupportedLayerError(f"{layer.who}: Keras 3 has no layer of this class; write .npz instead")
 

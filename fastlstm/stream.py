@@ -31,14 +31,18 @@ class Stream(_core.StreamCore):
 
     @property
     def state(self) -> list[np.ndarray]:
-        states = [np.empty((self.batch_size, self.plan.units), self.plan.dtype) for _ in range(self.plan.states)]
+        states = [np.empty((self.batch_size, width), self.plan.dtype) for width in self._widths]
         self._get(*states)
         return states
 
     @state.setter
     def state(self, state: Sequence[ArrayLike]) -> None:
         plan = self.plan
-        self._set(*as_states(state, plan.states, self.batch_size, plan.units, plan.dtype, "stream: state"))
+        self._set(*as_states(state, self._widths, self.batch_size, plan.dtype, "stream: state"))
+
+    @property
+    def _widths(self) -> tuple[int, ...]:
+        return (self.plan.outputs, self.plan.units)[: self.plan.states]
 
     def reset(self) -> None:
         """Set the state to zeros, as before the first step."""
@@ -69,21 +73,22 @@ class Stream(_core.StreamCore):
 
 
 def as_states(
-    states: Any, count: int, batch: int, units: int, dtype: np.dtype[Any], who: str
+    states: Any, widths: tuple[int, ...], batch: int, dtype: np.dtype[Any], who: str
 ) -> tuple[np.ndarray, ...]:
     """``[h, c]``, or ``[h]`` or h itself, as contiguous arrays of the right shape and dtype.
 
     Parameters
     ----------
     states : sequence of array_like, or an array where there is one state
-    count : int
-        How many the cell has.
-    batch, units : int
-        Shape of each; one row serves all rows, as Keras broadcasts it.
+    widths : tuple of int
+        Of those that the cell has.
+    batch : int
+        Rows of each; one row serves all rows, as Keras broadcasts it.
     dtype : dtype
     who : str
         Named in errors.
     """
+    count = len(widths)
     names = ("h", "c")[:count]
     try:
         parts = [states] if count == 1 and not isinstance(states, list | tuple) else list(states)
@@ -94,7 +99,7 @@ def as_states(
         expected = "two arrays [h, c]" if count == 2 else "an array h, or a list of it"
         raise FastLSTMError(f"{who} is {found}; expected {expected}")
     arrays = [as_float(part, dtype, f"{who} {name}") for name, part in zip(names, parts, strict=True)]
-    for name, array in zip(names, arrays, strict=True):
-        if array.shape not in ((batch, units), (1, units)):
-            raise FastLSTMError(f"{who} {name} has shape {array.shape}; expected ({batch}, {units})")
-    return tuple(np.ascontiguousarray(np.broadcast_to(a, (batch, units))) for a in arrays)
+    for name, array, width in zip(names, arrays, widths, strict=True):
+        if array.shape not in ((batch, width), (1, width)):
+            raise FastLSTMError(f"{who} {name} has shape {array.shape}; expected ({batch}, {width})")
+    return tuple(np.ascontiguousarray(np.broadcast_to(a, (batch, a.shape[1]))) for a in arrays)

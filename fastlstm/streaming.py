@@ -165,9 +165,9 @@ class Unrolled:
         for one in layers:
             source, sequences = slot.number, one.return_sequences
             slot = self._slot(
-                (*self.shapes[source][: 1 + sequences], one.units), one.dtype, sequences, masked and sequences
+                (*self.shapes[source][: 1 + sequences], one.output_size), one.dtype, sequences, masked and sequences
             )
-            last = np.zeros((self.batch_size, one.units), one.dtype) if masked else None
+            last = np.zeros((self.batch_size, one.output_size), one.dtype) if masked else None
             stream = one.stream(self.batch_size)
             self.parts.append(Recurrent(one, source, slot.number, named, stream, last))
             named = None  # from here on the mask comes with the sequence

@@ -31,8 +31,24 @@ class Config(ctypes.Structure):
     _fields_ = [
         ("dtype", c_int), ("features", c_size_t), ("units", c_size_t), ("activation", c_int),
         ("recurrent_activation", c_int), ("isa", c_char_p), ("reproducible", c_int), ("cell", c_int),
-        ("precision", c_int),
+        ("precision", c_int), ("variant", c_void_p),
     ]  # fmt: skip
+
+
+class Function(ctypes.Structure):
+    _fields_ = [("activation", c_int), ("alpha", ctypes.c_double), ("beta", ctypes.c_double)]
+
+
+class Variant(ctypes.Structure):
+    _fields_ = [
+        ("gate", Function), ("candidate", Function), ("output", Function), ("coupling", c_int), ("outputs", c_size_t),
+        ("projection", c_void_p), ("projection_bias", c_void_p), ("peepholes", c_void_p), ("norm", c_void_p),
+        ("state_norm", c_void_p), ("norm_epsilon", ctypes.c_double), ("input_clip", ctypes.c_double),
+        ("cell_clip", ctypes.c_double), ("projection_clip", ctypes.c_double),
+    ]  # fmt: skip
+
+
+PLAIN_VARIANT = {"gate": (1, 0, 0), "candidate": (0, 0, 0), "output": (0, 0, 0)}  # sigmoid, tanh, tanh
 
 
 class Call(ctypes.Structure):
@@ -42,7 +58,9 @@ class Call(ctypes.Structure):
         ("h0", c_void_p), ("c0", c_void_p), ("h", c_void_p), ("c", c_void_p),
         ("y", c_void_p), ("y_batch", c_ssize_t), ("y_step", c_ssize_t), ("last", c_void_p),
         ("mask", c_void_p), ("mask_batch", c_ssize_t), ("mask_step", c_ssize_t),
-        ("go_backwards", c_int), ("zero_output_for_mask", c_int), ("poll", POLL), ("poll_arg", c_void_p),
+        ("go_backwards", c_int), ("zero_output_for_mask", c_int),
+        ("trace", c_void_p), ("trace_batch", c_ssize_t), ("trace_step", c_ssize_t),
+        ("poll", POLL), ("poll_arg", c_void_p),
     ]  # fmt: skip
 
 
@@ -58,6 +76,7 @@ SIGNATURES = {
     "flstm_kernel_name": (c_char_p, [c_size_t]),
     "flstm_kernel_runs": (c_int, [c_size_t]),
     "flstm_kernel_fused": (c_int, [c_size_t]),
+    "flstm_curve": (c_char_p, [c_int, POINTER(ctypes.c_double), POINTER(ctypes.c_double)]),
     "flstm_plan_create": (c_int, [POINTER(c_void_p), POINTER(Config), c_void_p, c_void_p, c_void_p]),
     "flstm_plan_destroy": (None, [c_void_p]),
     "flstm_plan_widen": (c_int, [c_void_p, c_size_t]),

@@ -1,6 +1,7 @@
 """Fixtures shared by the tests, and the line at the end that says which instruction sets ran."""
 
 import os
+import signal
 import warnings
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the oracle's small products thrash a pool; before NumPy loads
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 
 from fastlstm import _core
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores Ctrl-C, which we test
 
 KERNELS = [name for name, _, _ in _core.kernels()]
 RUNNABLE = [name for name, runs, _ in _core.kernels() if runs]

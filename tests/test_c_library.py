@@ -1,5 +1,6 @@
 """csrc is a C library of its own: it builds with one line, keeps its rules and refuses bad arguments."""
 
+import ctypes
 import re
 import shutil
 import subprocess
@@ -39,8 +40,13 @@ void *calloc(size_t n, size_t m) { return malloc(n * m); }
 void *realloc(void *p, size_t n) { void *q = malloc(n); return p && q ? memmove(q, p, n) : q; }
 void free(void *p) { (void)p; }
 
-static float x[7 * 300 * 9], y[7 * 300 * 40], w[49 * 160];
+static float x[7 * 300 * 9], y[7 * 300 * 40], w[49 * 160], trace[7 * 300 * 200];
 static uint8_t mask[7 * 300];
+
+static const flstm_variant variant = { /* with everything */
+    .gate = {FLSTM_ACT_sigmoid, 0, 0}, .candidate = {FLSTM_CURVE_elu, 1, 0}, .output = {FLSTM_ACT_softmax, 0, 0},
+    .coupling = FLSTM_INPUT_COUPLED, .outputs = 13, .projection = w, .projection_bias = w, .peepholes = w, .norm = w,
+    .state_norm = w, .norm_epsilon = 1, .input_clip = 1, .cell_clip = 1, .projection_clip = 1};
 
 int main(void)
 {
@@ -50,13 +56,15 @@ int main(void)
         for (int a = 0; flstm_kernel_runs(k) && a < FLSTM_ACT_COUNT; a++) {
             const flstm_config config = {FLSTM_F32, 9, 40, (flstm_activation)a, FLSTM_ACT_sigmoid,
                                          flstm_kernel_name(k), 0, (flstm_cell)(a % FLSTM_CELL_COUNT),
-                                         (flstm_precision)(a / FLSTM_CELL_COUNT % FLSTM_PRECISION_COUNT)};
+                                         (flstm_precision)(a / FLSTM_CELL_COUNT % FLSTM_PRECISION_COUNT),
+                                         a % FLSTM_CELL_COUNT ? NULL : &variant};
             flstm_plan *plan;
             const size_t control = count;
-            if (flstm_plan_create(&plan, &config, w, w, NULL) != FLSTM_OK || count != control + 1)
+            if (flstm_plan_create(&plan, &config, w, w, NULL) != FLSTM_OK || count != control + (config.variant ? 3 : 1))
                 return 2;
             flstm_call call = {.batch = 7, .steps = 300, .x = x, .x_batch = 2700, .x_step = 9,
-                               .y = y, .y_batch = 12000, .y_step = 40, .mask_batch = 300, .mask_step = 1};
+                               .y = y, .y_batch = 12000, .y_step = 40, .mask_batch = 300, .mask_step = 1,
+                               .trace = config.variant ? trace : NULL, .trace_batch = 60000, .trace_step = 200};
             void *const workspace = malloc(flstm_workspace_size(plan, 7, 300));
             void *const stream = malloc(flstm_stream_size(plan, 2));
             const size_t before = count;
@@ -239,6 +247,42 @@ def test_bad_configurations_are_refused_before_the_weights_are_read(library, cha
     nowhere = 64  # an address that faults
     found, plan = clib.create_plan(library, config, nowhere, nowhere, nowhere)
     assert found == status and plan.value is None
+
+
+CURVE = len(re.findall(r"^FLSTM_ACTIVATION", (CSRC / "activations.inc").read_text(), re.M))  # the first one's number
+BAD_VARIANTS = [
+    {"gate": (-1, 0, 0)}, {"gate": (1000, 0, 0)}, {"candidate": (CURVE, np.nan, 0)}, {"output": (CURVE, 0, np.inf)},
+    {"output": (CURVE, 1e39, 0)}, {"coupling": 3}, {"coupling": -1}, {"outputs": 0}, {"outputs": 4}, {"projection_bias": 64},
+    {"projection_clip": 1}, {"input_clip": -1}, {"cell_clip": np.nan}, {"cell_clip": np.inf}, {"norm": 64},
+    {"state_norm": 64, "norm_epsilon": -1}, {"norm": 64, "norm_epsilon": np.nan},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", BAD_VARIANTS, ids=str)
+def test_bad_variants_are_refused_before_the_weights_are_read(library, change):
+    variant = clib.Variant(**{**clib.PLAIN_VARIANT, "outputs": GOOD["units"], **change})
+    config, nowhere = Config(**GOOD, variant=ctypes.addressof(variant)), 64
+    found, plan = clib.create_plan(library, config, nowhere, nowhere, nowhere)
+    assert found == ARGUMENT and plan.value is None
+
+
+def test_the_functions_with_parameters_have_names(library):
+    alpha, beta = ctypes.c_double(), ctypes.c_double()
+    names = [library.flstm_curve(n, byref(alpha), byref(beta)) for n in range(-1, 99)]
+    assert names[: CURVE + 1] == [None] * (CURVE + 1) and names[CURVE + 1] == b"affine" and names[-1] is None
+
+
+def test_a_variant_is_an_lstm_s(library):
+    variant = clib.Variant(**{**clib.PLAIN_VARIANT, "outputs": GOOD["units"]})
+    weights = [np.zeros(100, np.float32)] * 3
+    for cell in range(4):
+        config = Config(**{**GOOD, "cell": cell, "variant": ctypes.addressof(variant)})
+        status, plan = clib.create_plan(library, config, *weights)
+        assert status == (ARGUMENT if cell else OK)
+        library.flstm_plan_destroy(plan)
+    huge = clib.Variant(**{**clib.PLAIN_VARIANT, "outputs": 2**60, "projection": 64})
+    config = Config(**GOOD, variant=ctypes.addressof(huge))
+    assert clib.create_plan(library, config, 64, 64, None)[0] == SIZE
 
 
 @pytest.mark.parametrize("where", [0, 1])

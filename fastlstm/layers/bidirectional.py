@@ -72,6 +72,9 @@ class Bidirectional(Layer):
         forward, backward = self.forward_layer, self.backward_layer
         if forward.go_backwards == backward.go_backwards:
             raise FastLSTMError(f"{self.who}: both layers have go_backwards={forward.go_backwards}; expected unlike")
+        for side in (forward, backward):
+            if getattr(side, "time_major", False) or getattr(side, "return_gates", False):
+                raise FastLSTMError(f"{self.who}: {side.who} has time_major or return_gates; expected neither")
         for option in ("stateful", "return_sequences", "return_state"):
             one, other = getattr(forward, option), getattr(backward, option)
             if one != other:
@@ -148,6 +151,7 @@ class Bidirectional(Layer):
         initial_state: Sequence[ArrayLike] | None = None,
         mask: ArrayLike | None = None,
         training: bool = False,
+        lengths: ArrayLike | None = None,
     ) -> Any:
         """Run both layers over a batch of sequences.
 
@@ -160,6 +164,7 @@ class Bidirectional(Layer):
             backward c]``, each (batch, units).
         mask : array_like, shape (batch, steps), optional
         training : bool
+        lengths : array_like of int, shape (batch,), optional
             As for :class:`LSTM`.
 
         Returns
@@ -169,17 +174,27 @@ class Bidirectional(Layer):
             with return_state. Its sequence axis runs with the input's.
         """
         if type(sequences) is not np.ndarray and is_ragged(sequences):
-            return run_layer(self, sequences, initial_state, mask, training)
+            return run_layer(self, sequences, initial_state, mask, training, lengths)
         if not self.built or isinstance(sequences, Tensor):
-            given = {} if initial_state is None else {"initial_state": initial_state}
+            optional = {"initial_state": initial_state, "lengths": lengths}
+            given = {name: value for name, value in optional.items() if value is not None}
             return super().__call__(sequences, mask=mask, training=training, **given)
-        return self.call(sequences, initial_state, mask, training)
+        return self.call(sequences, initial_state, mask, training, lengths)
 
     def call(
-        self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
+        self,
+        sequences: Any,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: bool = False,
+        lengths: Any = None,
     ) -> Any:
         """As calling the layer, for a layer that is built."""
         forward, backward = self.forward_layer, self.backward_layer
+        if lengths is not None:
+            if not isinstance(forward, Recurrent):
+                raise FastLSTMError(f"{self.who}: lengths are for LSTM, GRU and SimpleRNN; give a mask")
+            mask = forward._narrowed(mask, lengths, sequences)
         for side in (forward, backward):
             side._refuse_training(training)
         if not isinstance(forward, Recurrent) or not isinstance(backward, Recurrent):
@@ -196,12 +211,12 @@ class Bidirectional(Layer):
             sequences = as_float(sequences, np.dtype(self.dtype), f"{self.who}: sequences")
         inputs = [side._as_sequences(sequences) for side in (forward, backward)]
         shape = inputs[0].shape[:2] if self.return_sequences else inputs[0].shape[:1]
-        widths = (forward.units, backward.units)
+        widths = (forward.output_size, backward.output_size)
         if joined:  # the kernels write both halves where they belong
             whole = np.empty((*shape, sum(widths)), self.dtype)
             parts = [whole[..., : widths[0]], whole[..., widths[0] :]]
         else:
-            parts = [np.empty((*shape, s.units), s.dtype) for s in (forward, backward)]
+            parts = [np.empty((*shape, s.output_size), s.dtype) for s in (forward, backward)]
         turned = (parts[0], parts[1][:, ::-1]) if self.return_sequences else (None, None)
         sides = zip((forward, backward), inputs, given, turned, strict=True)
         jobs = tuple(side._job(x, state, mask, y) for side, x, state, y in sides)

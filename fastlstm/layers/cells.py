@@ -59,6 +59,8 @@ class CellWeights(Layer):
     supports_masking = True
     weights_group = "cell"
     precisions = PRECISIONS
+    #: Whether activations may have parameters.
+    _curves: ClassVar[bool] = False
     #: Axes of the input, the batch's among them.
     _rank: int
     #: Gates that lie side by side along the last axis of the weights.
@@ -94,7 +96,7 @@ class CellWeights(Layer):
     ) -> None:
         super().__init__(**base)
         self.units = positive(units, f"{self.who}: units")
-        self.activation = activations.get_plain(activation, f"{self.who}: activation")
+        self.activation = activations.get_plain(activation, f"{self.who}: activation", curves=self._curves)
         self.use_bias = flag(use_bias, f"{self.who}: use_bias")
         self.kernel_initializer = initializers.get(kernel_initializer, f"{self.who}: kernel_initializer")
         self.recurrent_initializer = initializers.get(recurrent_initializer, f"{self.who}: recurrent_initializer")
@@ -145,10 +147,24 @@ class CellWeights(Layer):
         """Numbers of the activation and the recurrent activation in the library."""
         return self.activation.number, self.activation.number
 
+    def _plan_variant(self, weights: dict[str, Array]) -> dict[str, Any] | None:
+        """What a step computes beside the cell's own, as the binding takes it."""
+        return None
+
+    @property
+    def output_size(self) -> int:
+        """The width of the output h: units, or what a projection makes of them."""
+        return self.units
+
+    @property
+    def _widths(self) -> tuple[int, ...]:
+        """Of the states h and c, as many as there are."""
+        return (self.output_size, self.units)[: self.state_count]
+
     # -- weights --------------------------------------------------------------------------------------
 
     def weight_shapes(self, input_shape: Shape) -> dict[str, tuple[int, ...]]:
-        """kernel (features, G units), recurrent_kernel (units, G units) and a bias, for G gates side by side."""
+        """kernel (features, G units), recurrent_kernel (width of h, G units) and a bias, for G gates side by side."""
         if len(input_shape) != self._rank or not input_shape[-1]:
             axes = ("batch", "steps", "features") if self._rank == 3 else ("batch", "features")
             raise FastLSTMError(
@@ -158,7 +174,7 @@ class CellWeights(Layer):
         columns = self._gates * self.units
         shapes: dict[str, tuple[int, ...]] = {
             "kernel": (input_shape[-1], columns),
-            "recurrent_kernel": (self.units, columns),
+            "recurrent_kernel": (self.output_size, columns),
         }
         if self.use_bias:
             shapes["bias"] = self._bias_shape
@@ -197,6 +213,7 @@ class CellWeights(Layer):
                 plan = self._plan = _core.Plan(
                     w["kernel"], w["recurrent_kernel"], w.get("bias"),
                     *self._activations, self.isa, self.reproducible, self.threads or 0, self._kind, precision,
+                    self._plan_variant(w),
                 )  # fmt: skip
             except FastLSTMError as error:
                 raise FastLSTMError(f"{self.who}: {error}") from None
@@ -259,7 +276,9 @@ class GatedWeights(CellWeights):
         **options: Any,
     ) -> None:
         super().__init__(units, activation, *rest, **options)
-        self.recurrent_activation = activations.get_plain(recurrent_activation, f"{self.who}: recurrent_activation")
+        self.recurrent_activation = activations.get_plain(
+            recurrent_activation, f"{self.who}: recurrent_activation", curves=self._curves
+        )
         self.implementation = implementation
 
     @property
@@ -282,11 +301,6 @@ class RecurrentCell(CellWeights):
         """units; of an LSTMCell a list of it for h and for c."""
         return self.units if self.state_count == 1 else [self.units] * self.state_count
 
-    @property
-    def output_size(self) -> int:
-        """units."""
-        return self.units
-
     def get_initial_state(self, batch_size: int | None = None) -> list[Array]:
         """Zeros for each state, (batch_size, units)."""
         return [np.zeros((batch_size or 0, self.units), self.dtype) for _ in range(self.state_count)]
@@ -302,7 +316,7 @@ class RecurrentCell(CellWeights):
         x, features = as_float(inputs, self._real, f"{self.who}: inputs"), self._packed().features
         if x.ndim != 2 or x.shape[1] != features:
             raise FastLSTMError(f"{self.who}: inputs has shape {x.shape}; expected (batch, {features})")
-        before = as_states(states, self.state_count, len(x), self.units, self._real, f"{self.who}: states")
+        before = as_states(states, self._widths, len(x), self._real, f"{self.who}: states")
         after = [np.empty_like(state) for state in before]
         (h0, c0), (h, c) = ((*s, None)[:2] for s in (before, after))
         x = np.ascontiguousarray(x)[:, None, :]

@@ -16,14 +16,19 @@ class LSTMWeights(GatedWeights):
     _gates = 4
     _kind = "lstm"
     state_count = 2
+    _has_forget_gate = True
 
     def __init__(self, *cell: Any, unit_forget_bias: bool, **options: Any) -> None:
         super().__init__(*cell, **options)
         self.unit_forget_bias = flag(unit_forget_bias, f"{self.who}: unit_forget_bias")
 
     def _initial_weight(self, name: str, shape: tuple[int, ...]) -> ArrayLike:
-        if name != "bias" or not self.unit_forget_bias:
+        if name != "bias" or not self.unit_forget_bias or not self._has_forget_gate:
             return super()._initial_weight(name, shape)
+        if self._gates == 3:  # f is the first of them
+            bias = np.array(super()._initial_weight(name, shape))
+            bias[: self.units] = 1
+            return bias
         i, c_o = (self.bias_initializer((n * self.units,), self.dtype) for n in (1, 2))
         return np.concatenate([np.asarray(i), np.ones(self.units), np.asarray(c_o)])
 

@@ -18,8 +18,8 @@ from fastlstm.ragged import is_ragged, run_layer
 from fastlstm.stream import Stream, as_states
 
 #: A layer's plan and the arguments of its ``run``: x, h0, c0, y, last, h, c, mask, go_backwards,
-#: zero_output_for_mask; what a cell without c has none of is None. Plain, because making it is a good part
-#: of a short call.
+#: zero_output_for_mask, and the trace where the gates are to be returned; what a cell without c has none of is None.
+#: Plain, because making it is a good part of a short call.
 Job = tuple[Any, ...]
 
 
@@ -44,6 +44,7 @@ class Recurrent(CellWeights):
     """
 
     _rank = 3
+    time_major = return_gates = False  # which an LSTM may be told
 
     def __init__(
         self,
@@ -69,10 +70,10 @@ class Recurrent(CellWeights):
 
     def compute_output_shape(self, input_shape: Shape) -> Any:
         """(batch, steps, units) or (batch, units), followed by the states' shapes with return_state."""
-        batch, steps = input_shape[0], input_shape[1]
-        state: Shape = (batch, self.units)
-        output: Shape = (batch, steps, self.units) if self.return_sequences else state
-        return (output, *[state] * self.state_count) if self.return_state else output
+        batch = input_shape[1 if self.time_major else 0]
+        states: list[Shape] = [(batch, width) for width in self._widths]
+        output: Shape = (*input_shape[:2], self.output_size) if self.return_sequences else states[0]
+        return (output, *states) if self.return_state else output
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """The mask itself with return_sequences, else None; the states carry none."""
@@ -113,6 +114,7 @@ class Recurrent(CellWeights):
         initial_state: Any = None,
         mask: ArrayLike | None = None,
         training: bool = False,
+        lengths: ArrayLike | None = None,
     ) -> Any:
         """Run the layer over a batch of sequences.
 
@@ -129,6 +131,8 @@ class Recurrent(CellWeights):
             where there is none, or with zero_output_for_mask). Any pattern.
         training : bool
             Accepted for Keras's sake, and refused where it would change the result.
+        lengths : array_like of int, shape (batch,), optional
+            Steps of each row, from its first on, that count: the mask ``arange(steps) < lengths[:, None]``.
 
         Returns
         -------
@@ -143,16 +147,24 @@ class Recurrent(CellWeights):
             layer's state is then unchanged.
         """
         if type(sequences) is not np.ndarray and is_ragged(sequences):
-            return run_layer(self, sequences, initial_state, mask, training)  # type: ignore[arg-type]
+            return run_layer(self, sequences, initial_state, mask, training, lengths)  # type: ignore[arg-type]
         if not self.built or isinstance(sequences, Tensor):
-            given = {} if initial_state is None else {"initial_state": initial_state}
+            optional = {"initial_state": initial_state, "lengths": lengths}
+            given = {name: value for name, value in optional.items() if value is not None}
             return super().__call__(sequences, mask=mask, training=training, **given)
-        return self.call(sequences, initial_state, mask, training)
+        return self.call(sequences, initial_state, mask, training, lengths)
 
     def call(
-        self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
+        self,
+        sequences: Any,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: bool = False,
+        lengths: Any = None,
     ) -> Any:
         """As calling the layer, for a layer that is built."""
+        if lengths is not None:
+            mask = self._narrowed(mask, lengths, sequences)
         if mask is None and initial_state is None and not training and self._is_plain:
             found = _core.run_plainly(
                 (self._packed(),), sequences, False, self.return_sequences, self.go_backwards
@@ -161,17 +173,26 @@ class Recurrent(CellWeights):
                 return found
         self._refuse_training(training)
         x = self._as_sequences(sequences)
-        y = np.empty((x.shape[0], x.shape[1], self.units), self._real) if self.return_sequences else None
+        y = self._sequence_like(x, self.output_size) if self.return_sequences else None
         job = self._job(x, initial_state, mask, y)
         _core.run_layer(job)
-        last, *states = self._finish(job)
-        output = last if y is None else y
-        return (output, *states) if self.return_state else output
+        last, *beside = self._finish(job)
+        output = last if y is None else y.swapaxes(0, 1) if self.time_major else y
+        return (output, *beside) if beside else output
+
+    def _sequence_like(self, x: Array, width: int, make: Any = np.empty) -> Array:
+        """An array (batch, steps, width), in the memory order of the layer's sequences."""
+        batch, steps = x.shape[:2]
+        if self.time_major:
+            turned: Array = make((steps, batch, width), self._real).swapaxes(0, 1)
+            return turned
+        whole: Array = make((batch, steps, width), self._real)
+        return whole
 
     @property
     def _is_plain(self) -> bool:
-        """Without a state to begin with or to give back."""
-        return not (self.stateful or self.return_state)
+        """Without a state to begin with or to give back, nor anything else beside the output."""
+        return not (self.stateful or self.return_state or self.time_major or self.return_gates)
 
     def _job(self, x: Array, initial_state: Any, mask: Any, y: Array | None, *, below: bool = False) -> Job:
         """What the kernel needs for x, with the layer's sequence into y.
@@ -181,28 +202,33 @@ class Recurrent(CellWeights):
         batch, steps = x.shape[:2]
         h0, c0 = (*self._initial_state(initial_state, batch), None)[:2]
         used = None if mask is None else self._as_mask(mask, batch, steps)
-        shape = (batch, self.units)
+        shape = (batch, self.output_size)
         last = np.empty(shape, self._real) if not self.return_sequences else None
         keep = self.return_state or self.stateful
         h = np.empty(shape, self._real) if keep else None
-        c = np.empty(shape, self._real) if keep and self.state_count == 2 else None
+        c = np.empty((batch, self.units), self._real) if keep and self.state_count == 2 else None
         zero = self.zero_output_for_mask and not self._zeroes_unreversed
-        return self._packed(), None if below else x, h0, c0, y, last, h, c, used, self.go_backwards, zero
+        job = self._packed(), None if below else x, h0, c0, y, last, h, c, used, self.go_backwards, zero
+        return (*job, self._sequence_like(x, 5 * self.units, np.zeros)) if self.return_gates else job
 
     @property
     def _zeroes_unreversed(self) -> bool:
         """Keras zeroes an unrolled, reversed layer's sequence by the mask in its unreversed order."""
         return self.unroll and self.go_backwards and self.zero_output_for_mask and self.return_sequences
 
-    def _finish(self, job: Job) -> tuple[Array | None, ...]:
-        """Last output (without return_sequences), then the states, of a job that has run."""
-        _, _, _, _, y, last, h, c, mask, _, _ = job
+    def _finish(self, job: Job) -> tuple[Any, ...]:
+        """Last output (without return_sequences), then what is returned beside the output, of a job that has run."""
+        y, last, h, c, mask = job[4:9]
         if mask is not None and y is not None and self._zeroes_unreversed:
             y[mask == 0] = 0
         states = (h, c)[: self.state_count]
         if self.stateful:
             self._states = tuple(s.copy() for s in states)
-        return last, *states
+        return last, *(states if self.return_state else ()), *self._traced(job)
+
+    def _traced(self, job: Job) -> tuple[Any, ...]:
+        """The gates of a job that has run, where they are to be returned."""
+        return ()
 
     def stream(self, batch_size: int = 1) -> Stream:
         """The layer one step at a time, from a state of zeros.
@@ -225,16 +251,17 @@ class Recurrent(CellWeights):
         return Stream(self._packed(), rows)
 
     def _as_sequences(self, sequences: Any) -> Array:
-        """The input as the kernel reads it: each step's features contiguous, whole strides."""
+        """The input as the kernel reads it: (batch, steps, features), a step's features contiguous, whole strides."""
         x, features = sequences, self._packed().features
-        if type(x) is np.ndarray and x.dtype is self._real and x.flags.carray and x.ndim == 3:
+        if not self.time_major and type(x) is np.ndarray and x.dtype is self._real and x.flags.carray and x.ndim == 3:
             if x.shape[2] == features:
                 return x  # nothing to do, in a tenth of the time that the checks below take
         x = as_float(sequences, self._real, f"{self.who}: sequences")
         if x.ndim != 3 or x.shape[2] != features:
-            raise FastLSTMError(
-                f"{self.who}: sequences has shape {x.shape}; expected (batch, steps, {features})"
-            )
+            axes = "steps, batch" if self.time_major else "batch, steps"
+            raise FastLSTMError(f"{self.who}: sequences has shape {x.shape}; expected ({axes}, {features})")
+        if self.time_major:
+            x = x.swapaxes(0, 1)
         e = x.itemsize
         if x.strides[2] != e or x.strides[0] % e or x.strides[1] % e:
             x = np.ascontiguousarray(x)
@@ -244,13 +271,25 @@ class Recurrent(CellWeights):
         used = np.asarray(mask)
         if used.ndim == 3 and used.shape[2] == 1:
             used = used[:, :, 0]
+        if self.time_major and used.ndim == 2:
+            used = used.T
         if used.shape == (1, steps):
             used = np.broadcast_to(used, (batch, steps))  # one row for all, as Keras broadcasts it
         if used.shape != (batch, steps):
-            raise FastLSTMError(
-                f"{self.who}: mask has shape {np.shape(mask)}; expected ({batch}, {steps})"
-            )
+            expected = (steps, batch) if self.time_major else (batch, steps)
+            raise FastLSTMError(f"{self.who}: mask has shape {np.shape(mask)}; expected {expected}")
         return np.ascontiguousarray(used, dtype=bool).view(np.uint8)
+
+    def _narrowed(self, mask: Any, lengths: Any, sequences: Any) -> Array:
+        """The mask of rows of these lengths, within another one where that is given."""
+        shape = np.shape(sequences)[:2]
+        if len(shape) < 2:
+            raise FastLSTMError(f"{self.who}: sequences has shape {np.shape(sequences)}; expected three axes")
+        batch, steps = shape[::-1] if self.time_major else shape
+        used = within(lengths, batch, steps, self.who)
+        if mask is not None:
+            used = used & self._as_mask(mask, batch, steps).view(bool)
+        return used.T if self.time_major else used
 
     def _initial_state(self, given: Any, batch: int) -> tuple[Array | None, ...]:
         kept = self._states if self.stateful else None
@@ -260,4 +299,20 @@ class Recurrent(CellWeights):
             )
         if given is None:
             return kept or (None,) * self.state_count
-        return as_states(given, self.state_count, batch, self.units, self._real, f"{self.who}: initial_state")
+        return as_states(given, self._widths, batch, self._real, f"{self.who}: initial_state")
+
+
+def within(lengths: Any, batch: int, steps: int, who: str) -> Array:
+    """The mask (batch, steps) of rows that have so many steps each."""
+    try:
+        counts = np.asarray(lengths)
+    except (TypeError, ValueError) as error:
+        raise FastLSTMError(f"{who}: lengths is not an array: {error}") from None
+    if counts.shape != (batch,) or (counts.dtype.kind not in "iu" and batch):
+        raise FastLSTMError(
+            f"{who}: lengths is {counts.dtype} of shape {counts.shape}; expected integers of shape ({batch},)"
+        )
+    if batch and not (0 <= counts.min() and counts.max() <= steps):
+        raise FastLSTMError(f"{who}: lengths lie in {counts.min()} to {counts.max()}; expected 0 to {steps}")
+    used: Array = np.arange(steps) < counts[:, None]
+    return used

@@ -23,6 +23,7 @@ def goes_on(below: Any, above: Any) -> bool:
         and type(above) in _STACKED
         and below.return_sequences
         and not below.return_state
+        and not (below.time_major or above.time_major or below.return_gates or above.return_gates)
         and not below._zeroes_unreversed  # which happens when all steps are done
         and not above.go_backwards
         and (above.isa, above.dtype, above.threads) == (below.isa, below.dtype, below.threads)
@@ -39,7 +40,7 @@ def run_stack(stack: Sequence[Layer], inputs: Any, mask: Array | None) -> tuple[
         if found is not None:
             return found, None
     x = first._as_sequences(inputs)
-    y = np.empty((*x.shape[:2], last.units), last.dtype) if last.return_sequences else None
+    y = np.empty((*x.shape[:2], last.output_size), last.dtype) if last.return_sequences else None
     jobs = tuple(
         layer._job(x, None, mask, y if layer is last else None, below=layer is not first) for layer in layers
     )
