@@ -349,9 +349,9 @@ def control(library, isa):
 # ---- the tests ------------------------------------------------------------------------------------
 
 
-def in_a_process(what, isa, library=clib.build):
+def in_a_process(what, isa, library=clib.build, script=__file__):
     """Run one of the above apart; its last line names the case in which it died."""
-    command = [sys.executable, __file__, what.__name__, library(), isa]
+    command = [sys.executable, script, what.__name__, library(), isa]
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     lines = done.stdout.splitlines()
