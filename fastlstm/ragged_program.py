@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastlstm.errors import FastLSTMError, UnsupportedLayerError
+from fastlstm.inlining import Inlined
 from fastlstm.layers.base import Shape
 from fastlstm.layers.op_shapes import Spec
 from fastlstm.layers.ops import CalledOperation
 from fastlstm.layers.pooling import GlobalAveragePooling1D
-from fastlstm.program import Program, Slot, Step, _Chain, slots_in
+from fastlstm.program import Slot, Step, _Chain, slots_in
 from fastlstm.ragged import blanks, checked, is_ragged, padded, sides_of, trimmed
 from fastlstm.stream_rules import ALL, CONVOLUTIONS, check_layer, check_operation, index_of
 from fastlstm.streaming import _given, _timed
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from fastlstm.model import Model
 
 
-class RaggedProgram:
+class RaggedProgram(Inlined):
     """A model's calls, those of models inside it among them, for rows that are padded to one length.
 
     The mask of the lengths goes with every sequence from the input on, whether its layers hand masks on or not:
@@ -50,52 +51,26 @@ class RaggedProgram:
             raise FastLSTMError(
                 f"{model.who}: got arrays of different lengths; expected one input with steps, not {shapes}"
             )
-        self.timed: list[bool] = []
-        self._shapes: list[Shape] = []
-        self._dtypes: list[str] = []
+        super().__init__()
         self._steps: list[Step] = []
         (entry,) = whole.entries
-        source = self._slot(entry.batch_shape, entry.dtype, True)
+        source = self._new_slot(entry.batch_shape, entry.dtype, True)
         outputs = self._through(whole, [source])
         self.program = copy.copy(whole)
         self.program.inputs, self.program.outputs = source, outputs
-        self.program.steps, self.program.shapes = self._steps, self._shapes
+        self.program.steps, self.program.shapes = self._steps, self.shapes
         runs: list[Any] = []
         for run in self.program._compiled():
             filled = [run.target] if isinstance(run, _Chain) else [slot.number for slot in flatten(run.step.outputs)]
             runs += [run, *(_Narrowed(source.number, number) for number in filled if self.timed[number])]
         self.program._runs = runs
 
-    def _slot(self, shape: Shape, dtype: str, timed: bool) -> Slot:
-        self._shapes.append(shape)
-        self._dtypes.append(dtype)
-        self.timed.append(timed)
-        return Slot(len(self.timed) - 1)
-
-    def _through(self, program: Program, given: list[Slot]) -> Any:
-        """Take over a program's calls, from these slots to the nest of slots that is returned."""
-        own = {slot.number: outer for slot, outer in zip(flatten(program.inputs), given, strict=True)}
-
-        def outer(leaf: Any) -> Any:
-            return own[leaf.number] if isinstance(leaf, Slot) else leaf
-
-        for step in program.steps:
-            args, kwargs = map_structure(outer, (step.args, step.kwargs))
-            targets = flatten(step.outputs)
-            found = self._step(Step(step.layer, args, kwargs, step.outputs), program, targets)
-            own.update(zip((slot.number for slot in targets), flatten(found), strict=True))
-        return map_structure(outer, program.outputs)
-
-    def _step(self, step: Step, program: Program, targets: list[Slot]) -> Any:
-        """Add a call, whose outputs are so in its own program; returns their slots here."""
+    def _step(self, step: Step, facts: list[tuple[Shape, str]]) -> Any:
         timed = any(self.timed[slot.number] for slot in slots_in([step.args, step.kwargs]))
         if timed and step.layer.holds_layers:
             return self._inner(step)
-        flags = self._sequences(step, len(targets)) if timed else [False] * len(targets)
-        slots = [
-            self._slot(program.shapes[slot.number], program._dtypes[slot.number], flag)
-            for slot, flag in zip(targets, flags, strict=True)
-        ]
+        flags = self._sequences(step, len(facts)) if timed else [False] * len(facts)
+        slots = [self._new_slot(*fact, flag) for fact, flag in zip(facts, flags, strict=True)]
         outputs = unflatten(step.outputs, slots)
         self._steps.append(step._replace(outputs=outputs))
         return outputs
@@ -107,7 +82,7 @@ class RaggedProgram:
         if len(step.args) != 1 or _given(step.kwargs):
             raise _refusal(layer, "is called with more than its inputs")
         for slot, entry in zip(given, layer.program.entries, strict=True):
-            found, wanted = self._shapes[slot.number], entry.batch_shape
+            found, wanted = self.shapes[slot.number], entry.batch_shape
             if len(found) != len(wanted) or self._dtypes[slot.number] != entry.dtype:
                 raise _refusal(layer, f"gets an input of shape {found} for one of {wanted}, {entry.dtype}")
         return self._through(layer.program, given)
@@ -116,7 +91,7 @@ class RaggedProgram:
         """Which outputs of a call on sequences are sequences; raises where the layer would see padding."""
         layer: Any = step.layer
         slots = slots_in([step.args, step.kwargs])
-        shapes = [self._shapes[slot.number] for slot in slots]
+        shapes = [self.shapes[slot.number] for slot in slots]
         if isinstance(layer, CalledOperation):
             self._check_operation(layer, step, shapes)
         elif len(step.args) != 1 or _given(step.kwargs):
@@ -137,7 +112,7 @@ class RaggedProgram:
 
     def _check_operation(self, layer: CalledOperation, step: Step, shapes: Sequence[Shape]) -> None:
         def spec(leaf: Any) -> Any:
-            return Spec(self._shapes[leaf.number]) if isinstance(leaf, Slot) else leaf
+            return Spec(self.shapes[leaf.number]) if isinstance(leaf, Slot) else leaf
 
         call = layer.resolve(*map_structure(spec, (step.args, step.kwargs)))
         if call[0].shape.__name__ != "get_item":

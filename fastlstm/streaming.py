@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastlstm.errors import FastLSTMError
+from fastlstm.inlining import Inlined
 from fastlstm.layers.base import Shape
 from fastlstm.layers.embedding import Embedding
 from fastlstm.layers.graph import MOST_ELEMENTS
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from fastlstm.model import Model
 
 
-class Unrolled:
+class Unrolled(Inlined):
     """A model's calls for a block of steps, those of models inside it among them.
 
     A slot is timed, with one entry a step, or whole, with one value a prefix.
@@ -45,11 +46,9 @@ class Unrolled:
     """
 
     def __init__(self, model: Model, batch_size: int) -> None:
+        super().__init__()
         self.batch_size = batch_size
         self.parts: list[Part] = []
-        self.shapes: list[Shape] = []
-        self.timed: list[bool] = []
-        self._dtypes: list[str] = []
         self._masked: list[bool] = []  # whether a mask may come with it
         program = model.program
         timed = _timed(program)
@@ -62,26 +61,8 @@ class Unrolled:
         self.outputs = self._through(program, self.inputs)
 
     def _slot(self, shape: Shape, dtype: str, timed: bool, masked: bool) -> Slot:
-        self.shapes.append(shape)
-        self._dtypes.append(dtype)
-        self.timed.append(timed)
         self._masked.append(masked)
-        return Slot(len(self.shapes) - 1)
-
-    def _through(self, program: Program, given: list[Slot]) -> Any:
-        """Take over a program's calls, from these slots to the nest of slots that is returned."""
-        own = {slot.number: outer for slot, outer in zip(flatten(program.inputs), given, strict=True)}
-
-        def outer(leaf: Any) -> Any:
-            return own[leaf.number] if isinstance(leaf, Slot) else leaf
-
-        for step in program.steps:
-            args, kwargs = map_structure(outer, (step.args, step.kwargs))
-            targets = flatten(step.outputs)
-            facts = [(program.shapes[slot.number], program._dtypes[slot.number]) for slot in targets]
-            found = self._step(Step(step.layer, args, kwargs, step.outputs), facts)
-            own.update(zip((slot.number for slot in targets), flatten(found), strict=True))
-        return map_structure(outer, program.outputs)
+        return self._new_slot(shape, dtype, timed)
 
     # -- one call -----------------------------------------------------------------------------------
 

@@ -42,6 +42,16 @@ def keras():
     return keras
 
 
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory):
+    """A model with recurrent layers in every place where one can be, in a file of our own."""
+    from precise import everything
+
+    path = tmp_path_factory.mktemp("saved") / "m.npz"
+    everything().save(path)
+    return path
+
+
 def pytest_report_header():
     return f"fastlstm: instruction sets built {', '.join(KERNELS)}; seed {SEED} (FASTLSTM_SEED)"
 

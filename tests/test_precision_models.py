@@ -31,14 +31,6 @@ from fastlstm.precision import PRECISIONS, recurrent_layers
 NARROW = PRECISIONS[1:]
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """``everything`` in a file of our own."""
-    path = tmp_path_factory.mktemp("saved") / "m.npz"
-    everything().save(path)
-    return path
-
-
 # ---- who is told ----------------------------------------------------------------------------------
 
 

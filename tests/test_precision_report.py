@@ -9,7 +9,7 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-from precise import INSIDE, everything, inputs, told
+from precise import INSIDE, inputs, told
 from recurrent import layer_of
 
 import fastlstm
@@ -19,14 +19,6 @@ from fastlstm.precision import PRECISIONS, recurrent_layers
 
 NARROW = PRECISIONS[1:]
 SUNSPOTS = str(files("fastlstm") / "data" / "sunspots.keras")
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """``everything`` in a file of our own."""
-    path = tmp_path_factory.mktemp("saved") / "m.npz"
-    everything().save(path)
-    return path
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
