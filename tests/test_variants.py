@@ -4,9 +4,9 @@ import copy
 
 import numpy as np
 import pytest
+from lstm_variants import CURVES, PLAIN, drawn_options, oracle, variant_of, weights_for
 from recurrent import layer_of
 from reference import rounding_bound
-from variants import CURVES, PLAIN, drawn_options, oracle, variant_of, weights_for
 
 import fastlstm
 from fastlstm import FastLSTMError, Input, Sequential, UnsupportedLayerError
