@@ -2,10 +2,10 @@
 
     python bench/variants.py [--isa NAME] [--rounds N] [--json FILE]
 
-Microseconds of a whole call that returns the sequence, one thread on one processor, medians; all take turns. Projections
-(LSTMP, units > width of h) beside torch, peepholes, coupled gates and clips beside onnxruntime, large stacks and the
-RNN-T prediction network beside both. `plain` is fastlstm's own LSTM of the same sizes without the variant. Every answer is
-held against float64 first.
+Microseconds of a whole call that returns the sequence, one thread on one processor, medians; all take turns.
+Projections (LSTMP, units > width of h) beside torch, peepholes, coupled gates and clips beside onnxruntime, large
+stacks and the RNN-T prediction network beside both. `plain` is fastlstm's own LSTM of the same sizes without the
+variant. Every answer is held against float64 first.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def onnxruntime_run(layers: list[Any], x: np.ndarray) -> Any:
     import onnxruntime
 
     import fastlstm
-    from fastlstm.onnx_export import to_onnx
+    from fastlstm.onnx import to_onnx
 
     model = to_onnx(fastlstm.Sequential([fastlstm.Input((None, x.shape[2])), *layers]))
     options = onnxruntime.SessionOptions()

@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ["csrc", "fastlstm", "tests", "setup.py", "pyproject.toml", "README.md", "LICENSE"]
 TESTS = [
-    "test_kernels.py", "test_precision.py", "test_activations.py", "test_stream.py", "test_dense.py", "test_variants.py",
+    "test_kernels.py", "test_precision.py", "test_activations.py", "test_stream.py", "test_dense.py",
+    "test_variants.py",
 ]  # fmt: skip
 CHOSEN = "not keras and not live_functions and not 1000_steps"  # what needs Keras, and what only takes long
 
