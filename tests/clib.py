@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_ssize_t, c_void_p
 from pathlib import Path
 
@@ -135,8 +136,20 @@ def build():
     return shared(scratch() / "libfastlstm.so", *FLAGS, *SOURCES)
 
 
+def compiled(sources, prefix, *flags, run=cc):
+    """Object files, made as many at a time as there are processors."""
+    objects = [prefix.with_name(f"{prefix.name}-{source.stem}.o") for source in sources]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda a, o: run(*WARNINGS, "-fPIC", *flags, "-c", a, "-o", o), sources, objects))
+    return objects
+
+
 def shared(target, *arguments):
-    cc(*WARNINGS, "-shared", "-fPIC", *arguments, "-lm", "-pthread", "-o", target)
+    """Build a shared library."""
+    sources = [a for a in arguments if Path(a).suffix == ".c"]
+    rest = [a for a in arguments if a not in sources]
+    flags = [a for a in rest if Path(a).suffix != ".o" and not str(a).startswith("-Wl,")]
+    cc("-shared", *compiled(sources, target.with_suffix(""), *flags), *rest, "-lm", "-pthread", "-o", target)
     return target
 
 
@@ -161,11 +174,9 @@ def with_tiles():
     """The library with AMX in plain C (tiles_emulated.h) for processors that have the rest of what it needs."""
     where, tests = scratch() / "tiles", Path(__file__).parent
     where.mkdir()
-    objects = []
-    for source in [s for s in SOURCES if s.name.startswith("kernel_amx")]:
-        objects.append(where / f"{source.stem}.o")
-        cc(*WARNINGS, *FLAGS, "-fPIC", "-include", tests / "tiles_emulated.h", "-c", source, "-o", objects[-1])
-    sources = [s for s in SOURCES if not s.name.startswith("kernel_amx")]
+    tiled = [s for s in SOURCES if s.name.startswith("kernel_amx")]
+    objects = compiled(tiled, where / "tiled", *FLAGS, "-include", tests / "tiles_emulated.h")
+    sources = [s for s in SOURCES if s not in tiled]
     believing = ["-O1", f"-I{CSRC}", tests / "tiles_emulated.c", "-Wl,--wrap=flstm_cpu_features"]
     return shared(where / "libfastlstm.so", *FLAGS, *sources, *objects, *believing)
 

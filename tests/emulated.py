@@ -1,9 +1,7 @@
 """The calls that tests/client.c makes, and that program on this machine and, under qemu, on aarch64."""
 
 import itertools
-import os
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 
 import clib
@@ -135,10 +133,8 @@ def build_there():
     """The command that starts the program on aarch64; the library's sources are in it."""
     place, stricter = clib.scratch() / "aarch64", ["-Wpedantic", "-Wconversion", "-Wstrict-prototypes"]
     place.mkdir()
-    target, objects = place / "client", {source: place / f"{source.stem}.o" for source in [CLIENT, *clib.SOURCES]}
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        list(pool.map(lambda item: cross(*stricter, "-c", item[0], "-o", item[1]), objects.items()))
-    cross("-static", *objects.values(), "-lm", "-pthread", "-o", target)
+    target, objects = place / "client", clib.compiled([CLIENT, *clib.SOURCES], place / "there", *stricter, run=cross)
+    cross("-static", *objects, "-lm", "-pthread", "-o", target)
     return [EMULATOR, target]
 
 

@@ -112,10 +112,8 @@ def objects():
     """{source file: its object file}"""
     if not (shutil.which("nm") and shutil.which("size")):
         pytest.skip("binutils (nm, size) are not installed")
-    made = {source: clib.scratch() / f"{source.stem}.o" for source in SOURCES}
-    for source, target in made.items():
-        clib.cc("-O1", *clib.FLAGS[1:], "-fPIC", "-c", source, "-o", target)
-    return made
+    made = clib.compiled(SOURCES, clib.scratch() / "checked", "-O1", *clib.FLAGS[1:])
+    return dict(zip(SOURCES, made, strict=True))
 
 
 def symbols(path, which):
