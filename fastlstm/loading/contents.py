@@ -95,9 +95,12 @@ def contents_of(path: str | os.PathLike[str], max_file_size: int, files: ExitSta
             return npz.contents(archive)
         return _bundle(archive, "a .keras file")
     known = next((text for magic, text in _KNOWN if start.startswith(magic)), None)
+    if start[4:8] == b"TFL3":
+        known = "a TensorFlow Lite model, whose LSTMs fastlstm.tflite.lstm_layers reads"
     raise ModelFileError(
-        f"is no model file: it is {known or f'a file that begins with {start[:8]!r}'}; "
-        "expected .keras, .h5, .weights.h5, an architecture as JSON, or .npz of fastlstm"
+        f"is no model file of Keras: it is {known or f'a file that begins with {start[:8]!r}'}; "
+        "expected .keras, .h5, .weights.h5, an architecture as JSON, or .npz of fastlstm. LSTMs of other systems' files "
+        "are read by fastlstm.torch, fastlstm.onnx, fastlstm.tf1 and fastlstm.tflite"
     )
 
 
