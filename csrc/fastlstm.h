@@ -201,8 +201,8 @@ flstm_status flstm_stream_run(const flstm_plan *plan, void *stream, size_t batch
  * not depend on the rows beside it. */
 typedef struct flstm_dense flstm_dense;
 
-/* config->units outputs; recurrent_activation and cell are not used, precision must be FLSTM_FULL, variant NULL. kernel [I,N],
- * bias [N] or NULL: contiguous, copied. As flstm_plan_create. */
+/* config->units outputs; recurrent_activation and cell are not used, precision is FLSTM_FULL, variant NULL. kernel
+ * [I,N], bias [N] or NULL: contiguous, copied. As flstm_plan_create. */
 flstm_status flstm_dense_create(flstm_dense **dense, const flstm_config *config, const void *kernel,
                                 const void *bias);
 void flstm_dense_destroy(flstm_dense *dense); /* NULL is allowed */

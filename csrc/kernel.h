@@ -90,6 +90,17 @@ typedef struct flstm_sweep {
     void *operands;                       /* flstm_operands bytes, where the kernel reads x and h in another form */
 } flstm_sweep;
 
+/* An LSTM's step of one row whose sums are in memory: i, f, c, o, of two coupled gates the first alone, c, o and the
+ * recurrent share of o. c is advanced, m takes h'. All are whole vectors; functions are sigmoid and tanh. */
+typedef struct flstm_row {
+    size_t units, padded;
+    const void *z;         /* [4, padded] */
+    const void *peepholes; /* [3, padded] of i, f, o, or NULL */
+    int coupled;           /* 0; 1: i = 1 - f; 2: f = 1 - i */
+    double input_clip, cell_clip; /* or infinity */
+    void *c, *m;
+} flstm_row;
+
 enum {
     FLSTM_MOST_CHAINS = 4, /* layers that run side by side */
     FLSTM_MOST_SWEEPS = 2 * FLSTM_MOST_CHAINS
@@ -107,6 +118,7 @@ typedef struct flstm_kernel {
     void (*sweeps)(size_t count, const flstm_sweep *, size_t steps);
     void (*sigmoid)(size_t n, const void *in, void *out); /* out may be in */
     void (*tanh)(size_t n, const void *in, void *out);
+    void (*lstm_row)(const flstm_row *);
     const struct flstm_kernel *dot; /* one with instructions for products of this form, or NULL */
     int dot_needs;                  /* and what the processor must have for it; it may sum in another order */
 } flstm_kernel;

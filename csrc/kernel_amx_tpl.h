@@ -265,4 +265,4 @@ static void sweeps(size_t count, const flstm_sweep *s, size_t steps)
     TILES_DONE();
 }
 
-#define KERNEL {FORM, V_LEN, ROWS, 2, DEPTH, 2 * OPERAND_PLANES, sweeps, sigmoid, hyperbolic_tangent, NULL, 0}
+#define KERNEL {FORM, V_LEN, ROWS, 2, DEPTH, 2 * OPERAND_PLANES, sweeps, sigmoid, hyperbolic_tangent, lstm_row, NULL, 0}

@@ -174,5 +174,5 @@ static void sweeps(size_t count, const flstm_sweep *s, size_t steps)
 
 /* A flstm_kernel; dot, needs: its last two members. */
 #define KERNEL_WITH(dot, needs) \
-    {FORM, V_LEN, TILE_ROWS, GROUP, WHOLE, OPERAND_BYTES, sweeps, sigmoid, hyperbolic_tangent, dot, needs}
+    {FORM, V_LEN, TILE_ROWS, GROUP, WHOLE, OPERAND_BYTES, sweeps, sigmoid, hyperbolic_tangent, lstm_row, dot, needs}
 #define KERNEL KERNEL_WITH(NULL, 0)

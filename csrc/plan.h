@@ -21,6 +21,7 @@ typedef struct flstm_update {
     const void *state_norm;          /* [2, padded] or NULL */
     const flstm_plan *projection;    /* a dense layer's plan, or NULL */
     double norm_epsilon, input_clip, cell_clip, projection_clip; /* clips: 0 is none */
+    int plain;                       /* sigmoid and tanh, nothing normalised: the kernels have a row's step */
     void *memory;                    /* of all these arrays */
 } flstm_update;
 

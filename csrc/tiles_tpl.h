@@ -11,8 +11,8 @@
 /* A tile is R rows times V vectors of units of G gates. Its G * R * V sums stay in registers, beside R
  * inputs and one vector of weights: what fits, and enough chains to hide a multiply-add's latency. One row
  * takes up to tile_vectors[G - 1][0] vectors at once where that is all of them; of more, the fewer above
- * go together, so that a sweep that turns round finds more of the last one in the cache. Of narrow weights
- * there are fewer tiles, for the size of the library. */
+ * go together, so that a sweep that turns round finds more of the last one in the cache. Of narrow weights,
+ * and of kernels without vectors, there are fewer tiles, for the size of the library. */
 #define TILE_VECTORS 4
 #if V_REGS == 32 && V_FORM == V_FULL
 #define TILE_ROWS 6
@@ -31,7 +31,7 @@ static const unsigned char tile_vectors[][TILE_ROWS + 1] = {
 #define TILES_2(T) TILES_3(T)
 #define TILES_3(T) T(1, 1) T(1, 2) T(1, 3) T(2, 1) T(3, 1) T(4, 1) T(5, 1) T(6, 1)
 #define TILES_4(T) T(1, 1) T(1, 2) T(1, 3) T(2, 1) T(2, 2) T(3, 1) T(3, 2) T(4, 1) T(5, 1) T(6, 1)
-#elif V_FORM == V_FULL
+#elif V_FORM == V_FULL && V_LEN > 1
 #define TILE_ROWS 3
 static const unsigned char tile_vectors[][TILE_ROWS + 1] = {{4, 4, 4, 2}, {3, 3, 2, 1}, {3, 3, 2, 1}, {3, 3, 1, 1}};
 #define TILES_1(T) T(1, 1) T(1, 2) T(1, 3) T(1, 4) T(2, 1) T(2, 2) T(2, 3) T(2, 4) T(3, 1) T(3, 2)

@@ -48,6 +48,8 @@ flstm_status flstm_pack_variant(flstm_plan *plan, const flstm_config *config, co
     u->gate = v->gate, u->candidate = v->candidate, u->output = v->output, u->coupling = v->coupling;
     u->norm_epsilon = v->norm_epsilon, u->input_clip = v->input_clip, u->cell_clip = v->cell_clip;
     u->projection_clip = v->projection_clip;
+    u->plain = v->gate.activation == FLSTM_ACT_sigmoid && v->candidate.activation == FLSTM_ACT_tanh
+               && v->output.activation == FLSTM_ACT_tanh && !v->norm && !v->state_norm;
     const size_t rows = (v->peepholes ? 3 : 0) + (v->norm ? 2 * gates : 0) + (v->state_norm ? 2 : 0);
     size_t bytes = 0;
     char *at = rows ? flstm_allocate(rows * row + 4 * 64, &bytes) : NULL; /* each array begins a cache line */

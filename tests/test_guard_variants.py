@@ -23,6 +23,7 @@ def draw(r, curves):
         has -= {"projection_bias"}
     outputs = r.randint(1, 90) if "projection" in has else case["units"]
     functions = [(r.choice([0, 1, 3, 26, *curves]), 0.5, 0.25) for _ in range(3)]
+    functions = [(1, 0, 0), (0, 0, 0), (0, 0, 0)] if r.random() < 0.5 else functions  # which the kernels have
     arrays = {name for name in ("bias", "h0", "c0", "y", "last", "h", "c", "mask", "trace") if r.random() < 0.7}
     return {**case, "dtype": r.choice(["float32", "float64"]), "has": has, "outputs": outputs, "functions": functions,
             "coupling": r.randrange(3), "arrays": arrays, "clips": [r.choice([0, 0.5]) for _ in range(3)],

@@ -21,10 +21,13 @@ def check(layer, x, states=None, mask=None, **call):
     exact, plain = (oracle(layer, x, states, mask, dtype) for dtype in (wider, layer.dtype))
     call = call or {"mask": mask}
     output, *found = layer(x, initial_state=states, **call)
-    wanted = [exact[0 if layer.return_sequences else 1], exact[2], exact[3], *exact[4]]
-    beside = [plain[0 if layer.return_sequences else 1], plain[2], plain[3], *plain[4]]
-    names = ["output", "h", "c", *Gates._fields]
-    for name, y, e, p in zip(names, [output, *found[:2], *found[2]], wanted, beside, strict=True):
+    layer.return_gates = False  # a kernel may then end the steps
+    again = layer(x, initial_state=states, **call)
+    layer.return_gates = True
+    states_of = ([r[0 if layer.return_sequences else 1], *r[2:4]] for r in (exact, plain))
+    wanted, beside = ([*s, *r[4], *s] for s, r in zip(states_of, (exact, plain), strict=True))
+    names = ["output", "h", "c", *Gates._fields, "output alone", "h alone", "c alone"]
+    for name, y, e, p in zip(names, [output, *found[:2], *found[2], *again], wanted, beside, strict=True):
         assert y.shape == e.shape and y.dtype == layer.dtype, name
         worst = np.abs(y - e)
         reach = 2 if layer.variant.layer_norm else 1  # a norm divides by what may be small, at every step

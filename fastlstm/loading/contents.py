@@ -99,8 +99,8 @@ def contents_of(path: str | os.PathLike[str], max_file_size: int, files: ExitSta
         known = "a TensorFlow Lite model, whose LSTMs fastlstm.tflite.lstm_layers reads"
     raise ModelFileError(
         f"is no model file of Keras: it is {known or f'a file that begins with {start[:8]!r}'}; "
-        "expected .keras, .h5, .weights.h5, an architecture as JSON, or .npz of fastlstm. LSTMs of other systems' files "
-        "are read by fastlstm.torch, fastlstm.onnx, fastlstm.tf1 and fastlstm.tflite"
+        "expected .keras, .h5, .weights.h5, an architecture as JSON, or .npz of fastlstm. LSTMs of other systems are "
+        "read by fastlstm.torch, fastlstm.onnx, fastlstm.tf1 and fastlstm.tflite"
     )
 
 

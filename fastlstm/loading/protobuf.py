@@ -64,8 +64,11 @@ def text(values: Iterable[Value]) -> str:
 
 
 def integer(values: Iterable[Value]) -> int:
-    """A field's integer, the last one of several; 0 where there is none."""
-    return next(iter(reversed(integers(values))), 0)
+    """A field's signed integer, the last one of several; 0 where there is none."""
+    number = next(iter(reversed([*values])), 0)
+    if not isinstance(number, int):
+        raise ModelFileError("has a message where a number belongs")
+    return number - 2**64 if number >= 2**63 else number
 
 
 def integers(values: Iterable[Value]) -> list[int]:
