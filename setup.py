@@ -6,10 +6,12 @@ Environment switches: FASTLSTM_DEBUG=1 (no optimisation, symbols), FASTLSTM_SANI
 import glob
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 compile_args = ["-std=c11", "-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
 compile_args += ["-Wall", "-Wextra"]
@@ -24,7 +26,28 @@ if os.environ.get("FASTLSTM_SANITIZE"):
     compile_args += ["-O1", "-g", *sanitizers]
     link_args = sanitizers
 
+
+
+class BuildOnAllProcessors(build_ext):
+    """setuptools compiles the files of an extension one after the other; here are many, and some take long."""
+
+    def build_extension(self, extension):
+        compile_file, started = self.compiler._compile, []
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            self.compiler._compile = lambda *arguments: started.append(pool.submit(compile_file, *arguments))
+            link = self.compiler.link_shared_object
+
+            def link_when_done(*arguments, **options):
+                for file in started:
+                    file.result()
+                return link(*arguments, **options)
+
+            self.compiler.link_shared_object = link_when_done
+            super().build_extension(extension)
+
+
 setup(
+    cmdclass={"build_ext": BuildOnAllProcessors},
     ext_modules=cythonize(
         [
             Extension(

@@ -42,25 +42,25 @@ size_t flstm_stream_size(const flstm_plan *plan, size_t batch)
     return STREAM_HEADER + lay_out(&w, plan, batch, NULL);
 }
 
-static chain open_stream(const flstm_plan *plan, size_t batch, const void *stream)
+static void open_stream(chain *w, const flstm_plan *plan, size_t batch, const void *stream)
 {
-    chain w;
-    lay_out(&w, plan, batch, (char *)(uintptr_t)stream + STREAM_HEADER);
+    lay_out(w, plan, batch, (char *)(uintptr_t)stream + STREAM_HEADER);
     if (*(const uint32_t *)stream)
-        flstm_swap_states(&w);
-    return w;
+        flstm_swap_states(w);
 }
 
 void flstm_stream_set(const flstm_plan *plan, void *stream, size_t batch, const void *h0, const void *c0)
 {
     *(uint32_t *)stream = 0;
-    const chain w = open_stream(plan, batch, stream);
+    chain w;
+    open_stream(&w, plan, batch, stream);
     flstm_fill_states(&w, h0, c0);
 }
 
 void flstm_stream_get(const flstm_plan *plan, const void *stream, size_t batch, void *h, void *c)
 {
-    const chain w = open_stream(plan, batch, stream);
+    chain w;
+    open_stream(&w, plan, batch, stream);
     flstm_read_states(&w, h, c);
 }
 
@@ -128,8 +128,9 @@ flstm_status flstm_stream_run(const flstm_plan *plan, void *stream, size_t batch
     if (batch == 0)
         return FLSTM_OK;
     const uint32_t caller = fpenv_enter(1);
-    chain w = open_stream(plan, batch, stream);
+    chain w;
     int swapped;
+    open_stream(&w, plan, batch, stream);
     w.x = x, w.x_row = x_batch, w.x_step = x_step;
     w.y = y, w.y_row = y_batch, w.y_step = y_step;
     if (threads < 2 || !run_shared(&w, (char *)stream + STREAM_HEADER, steps, threads, &swapped))

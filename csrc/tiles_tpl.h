@@ -31,7 +31,14 @@ static const unsigned char tile_vectors[][TILE_ROWS + 1] = {
 #define TILES_2(T) TILES_3(T)
 #define TILES_3(T) T(1, 1) T(1, 2) T(1, 3) T(2, 1) T(3, 1) T(4, 1) T(5, 1) T(6, 1)
 #define TILES_4(T) T(1, 1) T(1, 2) T(1, 3) T(2, 1) T(2, 2) T(3, 1) T(3, 2) T(4, 1) T(5, 1) T(6, 1)
-#elif V_FORM == V_FULL && V_LEN > 1
+#elif V_LEN == 1
+#define TILE_ROWS 3
+static const unsigned char tile_vectors[][TILE_ROWS + 1] = {{4, 4, 1, 1}, {3, 3, 1, 1}, {2, 2, 1, 1}, {2, 2, 1, 1}};
+#define TILES_1(T) TILES_2(T) T(1, 4)
+#define TILES_2(T) TILES_4(T) T(1, 3)
+#define TILES_3(T) TILES_4(T)
+#define TILES_4(T) T(1, 1) T(1, 2) T(2, 1) T(3, 1)
+#elif V_FORM == V_FULL
 #define TILE_ROWS 3
 static const unsigned char tile_vectors[][TILE_ROWS + 1] = {{4, 4, 4, 2}, {3, 3, 2, 1}, {3, 3, 2, 1}, {3, 3, 1, 1}};
 #define TILES_1(T) T(1, 1) T(1, 2) T(1, 3) T(1, 4) T(2, 1) T(2, 2) T(2, 3) T(2, 4) T(3, 1) T(3, 2)

@@ -78,8 +78,10 @@ size_t flstm_lay_out(chain *w, size_t members, size_t member, char *base)
     PART(reset, char, between ? rows * row : 0, 0);
     PART(gates, char, w->chunk * rows * w->plan->gates * row, 0);
     PART(z, char, w->fused ? 0 : rows * w->plan->sums * row, 0);
-    PART(m, char, projection ? rows * row : 0, 0);
-    PART(p, char, projection ? rows * 4 * projection->weights.padded * e : 0, 0);
+    if (projection) {
+        PART(m, char, rows * row, 0);
+        PART(p, char, rows * 4 * projection->weights.padded * e, 0);
+    }
     PART(operands, char, flstm_operands(w->kernel, rows > w->chunk ? rows : w->chunk, w->plan->weights.features,
                                         w->plan->weights.outputs), 1);
     PART(active, uint32_t, rows * sizeof(uint32_t), 1);

@@ -79,7 +79,7 @@ int main(int argc, char **argv)
     const size_t batch = strtoul(argv[3], NULL, 10), steps = strtoul(argv[4], NULL, 10);
     const size_t features = strtoul(argv[5], NULL, 10), units = strtoul(argv[6], NULL, 10);
     const flstm_config config = {FLSTM_F32, features, units, FLSTM_ACT_tanh, FLSTM_ACT_sigmoid, argv[1], 0,
-                                 (flstm_cell)strtoul(argv[7], NULL, 10), FLSTM_FULL};
+                                 (flstm_cell)strtoul(argv[7], NULL, 10), FLSTM_FULL, NULL};
     const size_t weights = (features + units + 1) * 4 * units;
     float *const w = malloc(weights * sizeof *w), *const x = malloc(batch * steps * features * sizeof *x);
     float *const y = malloc(batch * steps * units * sizeof *y);

@@ -226,7 +226,7 @@ sys.modules["onnx"] = sys.modules["google"] = None
 from fastlstm.onnx import LSTM
 print(LSTM.from_model({str(path)!r}))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == repr(made(case))
 
 

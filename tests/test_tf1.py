@@ -124,7 +124,7 @@ def test_constructors_and_functions_have_tensorflows_arguments(tf):
 
 def test_importing_it_imports_no_tensorflow():
     code = "import sys, fastlstm.tf1; sys.exit(any(n.split('.')[0] in ('tensorflow', 'keras') for n in sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert subprocess.run([sys.executable, "-P", "-c", code]).returncode == 0
 
 
 def test_sizes_and_zero_states():

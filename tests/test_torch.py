@@ -183,7 +183,7 @@ def test_nothing_is_trained():
 
 def test_torch_is_not_imported():
     code = "import sys, fastlstm.torch as t; t.LSTM(3, 4)([[1, 2, 3]]); sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert subprocess.run([sys.executable, "-P", "-c", code]).returncode == 0
 
 
 # -- wrong arguments --------------------------------------------------------------------------------------

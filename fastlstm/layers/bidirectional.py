@@ -151,6 +151,7 @@ class Bidirectional(Layer):
         initial_state: Sequence[ArrayLike] | None = None,
         mask: ArrayLike | None = None,
         training: bool = False,
+        *,
         lengths: ArrayLike | None = None,
     ) -> Any:
         """Run both layers over a batch of sequences.

@@ -114,6 +114,7 @@ class Recurrent(CellWeights):
         initial_state: Any = None,
         mask: ArrayLike | None = None,
         training: bool = False,
+        *,
         lengths: ArrayLike | None = None,
     ) -> Any:
         """Run the layer over a batch of sequences.
