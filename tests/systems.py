@@ -70,17 +70,18 @@ def apart(found: list[np.ndarray], exact: list[np.ndarray]) -> float:
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 300
     warnings.simplefilter("ignore")
-    print(f"{'system':>22} {'cases':>6} {'ours from float64':>18} {'its own from float64':>21}")
+    print(f"{'':>22} {'':>6} {'ours from float64':>24} {'its own from float64':>24}")
+    print(f"{'system':>22} {'cases':>6}" + f" {'median':>8}{'99 %':>8}{'worst':>8}" * 2)
     for name, drawn in SYSTEMS.items():
         try:
             version = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             print(f"{name:>22} is not installed")
             continue
-        worst, own, number = 0.0, 0.0, 0
-        for ours, theirs, exact in drawn(count):
-            worst, own, number = max(worst, apart(ours, exact)), max(own, apart(theirs, exact)), number + 1
-        print(f"{f'{name} {version}':>22} {number:6} {worst:18.1e} {own:21.1e}", flush=True)
+        pairs = np.array([(apart(ours, exact), apart(theirs, exact)) for ours, theirs, exact in drawn(count)])
+        columns = np.percentile(pairs, [50, 99, 100], axis=0).T
+        row = "".join(" " + "".join(f"{value:8.1e}" for value in column) for column in columns)
+        print(f"{f'{name} {version}':>22} {len(pairs):6}{row}", flush=True)
 
 
 if __name__ == "__main__":
