@@ -1,4 +1,4 @@
-/* cells.c -- a step of one row from its sums, for activations that the kernels do not hold. */
+/* cells.c -- a step of one row from its sums, for what the sweeps of the kernels do not hold. */
 #include "cells.h"
 
 #include <math.h>

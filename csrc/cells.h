@@ -1,4 +1,4 @@
-/* cells.h -- a step of one row from its sums, for activations that the kernels do not hold. */
+/* cells.h -- a step of one row from its sums, for what the sweeps of the kernels do not hold. */
 #ifndef FLSTM_CELLS_H
 #define FLSTM_CELLS_H
 

@@ -214,8 +214,7 @@ flstm_status flstm_dense_run(const flstm_dense *dense, size_t rows, const void *
 /* ---- activations by themselves ------------------------------------------------------------------ */
 
 const char *flstm_activation_name(flstm_activation activation);
-/* A function's name and default parameters, NAN for those that must be given, for numbers from FLSTM_ACT_COUNT to
- * FLSTM_CURVE_END; else NULL. */
+/* A function's name and default parameters, for numbers from FLSTM_ACT_COUNT to FLSTM_CURVE_END; else NULL. */
 const char *flstm_curve(flstm_activation activation, double *alpha, double *beta);
 /* Applies an activation to `rows` rows of n contiguous elements (softmax and its kin act over a
  * row, the rest on each element); out may be in. kernel: index of a kernel that runs here; it

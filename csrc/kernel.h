@@ -63,7 +63,7 @@ typedef struct flstm_meet_at {
 
 /* A sweep over the weights for a block of rows, step by step. For each row r the sums begin at
  * init, x[k] * kernel[k] is added for `x_count` features from x_first on, then, if h is given,
- * h[k] * recurrent_kernel[k] for all outputs. The order of summation depends on x_count and units alone,
+ * h[k] * recurrent_kernel[k] for all outputs. The order of summation depends on x_count and outputs alone,
  * never on the tile: so neither the batch nor the cut into steps can change a bit. Then either
  * z takes the sums (each `padded` long), or the cell is advanced: c in place, the output to h_next and,
  * `units` wide, to y. h and h_next change places after each step. A GRU that resets h before the product

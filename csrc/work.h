@@ -6,7 +6,7 @@
 
 /* A layer's run over a block of rows: what it reads and writes, its part of a workspace, how far it is.
  * Threads that share the units each have one of their own over the same memory. All rows of a workspace
- * are `padded` elements. */
+ * are `padded` elements, those of h `outputs_padded`. */
 typedef struct chain {
     const flstm_plan *plan;
     const flstm_kernel *kernel; /* the plan's, or those for many rows */

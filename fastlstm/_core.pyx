@@ -29,7 +29,7 @@ cdef int check(flstm_status status) except -1:
     if status == FLSTM_ERR_MEMORY:
         raise MemoryError("fastlstm: no memory for the packed weights")
     if status == FLSTM_ERR_SIZE:
-        raise FastLSTMError("features and units: their product is beyond the address range, or one beyond int8's 65536")
+        raise FastLSTMError("features, units and projection: a product is beyond the address range, or one beyond int8's 65536")
     if status == FLSTM_ERR_RANGE:
         raise FastLSTMError("precision: a weight is not finite, or beyond float16's 65504; use 'float32'")
     if status == FLSTM_ERR_ISA:
@@ -141,7 +141,7 @@ cdef dict PRECISIONS = {
 }
 
 
-# Which gate is what another leaves of 1, and the arrays of a variant with their sizes in units and outputs.
+# Which gate is what another leaves of 1.
 cdef dict COUPLINGS = {None: FLSTM_UNCOUPLED, "input": FLSTM_INPUT_COUPLED, "forget": FLSTM_FORGET_COUPLED}
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import reprlib
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from fastlstm import _core
+from fastlstm.arrays import finite
 from fastlstm.config import choose_isa, kernel_number
 from fastlstm.errors import FastLSTMError, UnsupportedLayerError
 
@@ -91,17 +93,20 @@ class Curve(Activation):
         if not isinstance(name, str) or name not in _CURVES:
             raise FastLSTMError(f"{who} is unknown; known: {', '.join(sorted(_CURVES))}")
         self.number, *defaults = _CURVES[name]
-        given = {"alpha": alpha, "beta": beta}
-        for (key, value), default in zip(given.items(), defaults, strict=True):
-            given[key] = value = default if value is None else value
-            if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not np.isfinite(value):
-                raise FastLSTMError(f"{who}: {key} is {value!r}; expected a finite number")
-            if abs(float(value)) > float(np.finfo(np.float32).max):
-                raise FastLSTMError(f"{who}: {key} is {value!r}, beyond what float32 holds")
-        self.alpha, self.beta = float(given["alpha"]), float(given["beta"])  # type: ignore[arg-type]
+        parameters = []
+        for key, value, default in zip(("alpha", "beta"), (alpha, beta), defaults, strict=True):
+            number = finite(default if value is None else value)
+            if number is None or abs(number) > float(np.finfo(np.float32).max):
+                raise FastLSTMError(f"{who}: {key} is {reprlib.repr(value)}; expected a number that float32 holds")
+            parameters.append(number)
+        self.alpha, self.beta = parameters
         if name == "celu" and self.alpha <= 0:
             raise FastLSTMError(f"{who}: alpha is {alpha!r}; expected a number above 0")
-        self.name = {"class_name": "Curve", "config": {"name": name, "alpha": self.alpha, "beta": self.beta}}
+        self._name = name
+
+    @property
+    def name(self) -> dict[str, Any]:
+        return {"class_name": "Curve", "config": {"name": self._name, "alpha": self.alpha, "beta": self.beta}}
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         raise FastLSTMError(f"{self!r} is for the gates and states of an LSTM; it cannot be called")
@@ -113,8 +118,7 @@ class Curve(Activation):
         return hash((self.number, self.alpha, self.beta))
 
     def __repr__(self) -> str:
-        config = self.name["config"]
-        return f"<Curve {config['name']} alpha={config['alpha']:g} beta={config['beta']:g}>"
+        return f"<Curve {self._name} alpha={self.alpha:g} beta={self.beta:g}>"
 
 
 @cache
@@ -160,6 +164,8 @@ def get(identifier: Any, who: str) -> Activation:
     elif callable(identifier):
         home = getattr(identifier, "__module__", None) or ""
         name = getattr(identifier, "__name__", None) if home.startswith(("keras", "tf_keras")) else repr(identifier)
+        if name == "hard_sigmoid" and home.startswith("tf_keras"):  # Keras 2, where it is another function
+            name = "hard_sigmoid_keras2"
     if name is None:
         name = "linear"
     if isinstance(name, str):
@@ -179,7 +185,10 @@ def get_plain(identifier: Any, who: str, *, curves: bool = False) -> Activation:
         config = identifier.get("config")
         if not isinstance(config, dict) or not set(config) <= {"name", "alpha", "beta"} or "name" not in config:
             raise FastLSTMError(f"{who} is {str(identifier)[:100]!r}; expected a Curve's name, alpha and beta")
-        return Curve(**config)
+        try:
+            return Curve(**config)
+        except FastLSTMError as error:
+            raise FastLSTMError(f"{who}: {error}") from None
     activation = get(identifier, who)
     if isinstance(activation, LayerActivation):
         raise UnsupportedLayerError(f"{who} is {activation.layer.who}; expected an activation by its name")

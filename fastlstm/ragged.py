@@ -117,8 +117,12 @@ def run_layer(
     x, used = padded(checked(rows, (features,), who), layer.dtype)
     found = layer(x, initial_state=initial_state, mask=used, training=training)
     backwards = sides_of(layer)[0].go_backwards
-    parts = [
-        trimmed(part, used, backwards=backwards) if getattr(part, "ndim", 0) == 3 else part
-        for part in (found if isinstance(found, tuple) else (found,))
-    ]
-    return tuple(parts) if isinstance(found, tuple) else parts[0]
+
+    def own(part: Any) -> Any:
+        if type(part) is tuple:
+            return tuple(map(own, part))
+        if isinstance(part, tuple):  # an LSTM's gates
+            return type(part)(*map(own, part))
+        return trimmed(part, used, backwards=backwards) if getattr(part, "ndim", 0) == 3 else part
+
+    return own(found)

@@ -70,7 +70,13 @@ def _layers(model: Model) -> Iterator[Layer]:
     for _, layer in model.tree():
         yield layer
         if hasattr(layer, "program"):
-            yield from (step.layer for step in layer.program.steps if step.layer.is_operation)
+            for step in layer.program.steps:
+                if step.kwargs.get("lengths") is not None:
+                    raise UnsupportedLayerError(
+                        f"{step.layer.who} is called with lengths, which Keras 3 has not; give a mask, or write .npz"
+                    )
+                if step.layer.is_operation:
+                    yield step.layer
 
 
 def _refuse_unknown(layer: Layer) -> None:

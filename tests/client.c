@@ -18,7 +18,18 @@ typedef struct request {
     int64_t bias, state, mask, backwards, zero_output; /* the first three: whether there is one */
     int64_t block; /* steps of a stream's call; 0: the whole sequence in one run */
     int64_t precision;
+    int64_t variant; /* whether what follows precedes the arrays too */
 } request;
+
+/* An LSTM's variant: the fields of test_aarch64.py's asked. */
+typedef struct variant_request {
+    int64_t coupling, outputs;
+    int64_t projection, projection_bias, peepholes, norm, state_norm, trace; /* whether there is one */
+    struct {
+        double number, alpha, beta;
+    } functions[3];
+    double norm_epsilon, input_clip, cell_clip, projection_clip;
+} variant_request;
 
 static struct place {
     char *from;
@@ -92,38 +103,59 @@ static void run(const request *r, flstm_plan *plan, flstm_call *call)
     flstm_stream_get(plan, stream, call->batch, call->h, call->c);
 }
 
-/* x, kernel, recurrent kernel, bias, h0, c0, mask -> y, h, c, as far as there are such. */
+static flstm_function function(const variant_request *v, int n)
+{
+    return (flstm_function){(flstm_activation)v->functions[n].number, v->functions[n].alpha, v->functions[n].beta};
+}
+
+/* x, kernel, recurrent kernel, bias, h0, c0, mask, a variant's arrays -> y, h, c, trace, as far as there are such. */
 static void layer(const request *r, const char *isa, uint64_t caller)
 {
     const size_t e = r->dtype == FLSTM_F32 ? sizeof(float) : sizeof(double);
     const size_t b = (size_t)r->batch, t = (size_t)r->steps, i = (size_t)r->features, u = (size_t)r->units;
     const int lstm = r->cell == FLSTM_CELL_LSTM;
-    const size_t columns = (lstm ? 4 : r->cell == FLSTM_CELL_SIMPLE ? 1 : 3) * u;
+    variant_request v = {.outputs = r->units};
+    if (r->variant && fread(&v, sizeof v, 1, stdin) != 1)
+        exit(4);
+    const size_t p = (size_t)v.outputs;
+    const size_t columns = (lstm ? v.coupling ? 3 : 4 : r->cell == FLSTM_CELL_SIMPLE ? 1 : 3) * u;
+    const void *const x = input(1, b * t * i * e), *const kernel = input(1, i * columns * e);
+    const void *const recurrent = input(1, p * columns * e);
+    const void *const bias = input(r->bias, (r->cell == FLSTM_CELL_GRU ? 2 : 1) * columns * e);
+    const void *const h0 = input(r->state, b * p * e), *const c0 = input(r->state && lstm, b * u * e);
+    const void *const mask = input(r->mask, b * t);
+    const flstm_variant variant = {.gate = function(&v, 0), .candidate = function(&v, 1), .output = function(&v, 2),
+                                   .coupling = (flstm_coupling)v.coupling, .outputs = p,
+                                   .projection = input(v.projection, u * p * e),
+                                   .projection_bias = input(v.projection_bias, p * e),
+                                   .peepholes = input(v.peepholes, 3 * u * e), .norm = input(v.norm, columns * e),
+                                   .state_norm = input(v.state_norm, 2 * u * e), .norm_epsilon = v.norm_epsilon,
+                                   .input_clip = v.input_clip, .cell_clip = v.cell_clip,
+                                   .projection_clip = v.projection_clip};
     const flstm_config config = {.dtype = (flstm_dtype)r->dtype, .features = i, .units = u,
                                  .activation = (flstm_activation)r->activation,
                                  .recurrent_activation = (flstm_activation)r->recurrent_activation, .isa = isa,
                                  .reproducible = (int)r->reproducible, .cell = (flstm_cell)r->cell,
-                                 .precision = (flstm_precision)r->precision};
-    const void *const x = input(1, b * t * i * e), *const kernel = input(1, i * columns * e);
-    const void *const recurrent = input(1, u * columns * e);
-    const void *const bias = input(r->bias, (r->cell == FLSTM_CELL_GRU ? 2 : 1) * columns * e);
-    const void *const h0 = input(r->state, b * u * e), *const c0 = input(r->state && lstm, b * u * e);
-    const void *const mask = input(r->mask, b * t);
+                                 .precision = (flstm_precision)r->precision, .variant = r->variant ? &variant : NULL};
     flstm_call call = {.batch = b, .steps = t, .x = x, .x_batch = (ptrdiff_t)(t * i), .x_step = (ptrdiff_t)i,
-                       .h0 = h0, .c0 = c0, .h = place(b * u * e), .c = lstm ? place(b * u * e) : NULL,
-                       .y = place(b * t * u * e), .y_batch = (ptrdiff_t)(t * u), .y_step = (ptrdiff_t)u,
+                       .h0 = h0, .c0 = c0, .h = place(b * p * e), .c = lstm ? place(b * u * e) : NULL,
+                       .y = place(b * t * p * e), .y_batch = (ptrdiff_t)(t * p), .y_step = (ptrdiff_t)p,
                        .mask = mask, .mask_batch = (ptrdiff_t)t, .mask_step = 1,
-                       .go_backwards = (int)r->backwards, .zero_output_for_mask = (int)r->zero_output};
+                       .go_backwards = (int)r->backwards, .zero_output_for_mask = (int)r->zero_output,
+                       .trace = v.trace ? place(b * t * 5 * u * e) : NULL, .trace_batch = (ptrdiff_t)(t * 5 * u),
+                       .trace_step = (ptrdiff_t)(5 * u)};
     flstm_plan *plan;
     check(flstm_plan_create(&plan, &config, kernel, recurrent, bias));
     environment(caller, 1);
     run(r, plan, &call);
     environment(caller, 0);
     flstm_plan_destroy(plan);
-    fwrite(call.y, e, b * t * u, stdout);
-    fwrite(call.h, e, b * u, stdout);
+    fwrite(call.y, e, b * t * p, stdout);
+    fwrite(call.h, e, b * p, stdout);
     if (lstm)
         fwrite(call.c, e, b * u, stdout);
+    if (v.trace)
+        fwrite(call.trace, e, b * t * 5 * u, stdout);
 }
 
 static void activation(const request *r, const char *isa, uint64_t caller)

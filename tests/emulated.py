@@ -36,6 +36,7 @@ class Request:
     zero_output: int = 0
     block: int = 0
     precision: int = 0
+    variant: int = 0
 
     def bytes(self, *arrays):
         return np.array(astuple(self), np.int64).tobytes() + b"".join(a.tobytes() for a in arrays)

@@ -15,8 +15,11 @@ import numpy as np
 import pytest
 from conftest import RUNNABLE, SEED
 from emulated import DTYPES, RELU, SIGMOID, TANH, Case, Request, apply, cases_of, drawn, fill, run_cases, spread
+from lstm_variants import drawn_options, variant_of
 from reference import rounding_bound
 from test_activations import dense_sweep
+
+from fastlstm.activations import Curve
 
 HOST = "avx2" if "avx2" in RUNNABLE else "scalar_fma"
 # a kernel and its twin of this machine, which rounds multiply-adds as often
@@ -165,6 +168,57 @@ def test_narrow_weights_give_the_same_bits(there, here, precision, rng):
     cases = [fill(rng, replace(case.request, precision=precision)) for cell in range(len(clib.CELLS))
              for case in list(spread(rng, cell, 0))[::3]]  # fmt: skip
     assert_same_bits(run_cases(there, "neon", cases), run_cases(here, HOST, cases), cases)
+
+
+# whose functions are not in the C library, which is another one there
+EXACT = {"sigmoid", "tanh", "relu", "linear", "softsign", "affine", "leaky_relu", "hard_sigmoid", "squareplus"}
+COUPLINGS = (None, "input", "forget")
+
+
+def asked(layer, x, states, block, trace):
+    """The call of a built LSTM with a variant, as tests/client.c reads it."""
+    functions = layer.recurrent_activation, layer.activation, layer.variant.output_activation or layer.activation
+    v, w = layer.variant.for_plan(functions, layer.arrays), layer.arrays
+    names = ("projection_kernel", "projection_bias", "peephole_kernel", "norm_scale", "state_norm")
+    flags = [COUPLINGS.index(v["coupling"]), layer.output_size, *(name in v for name in names), trace]
+    clips = [v[name] for name in ("norm_epsilon", "input_clip", "cell_clip", "projection_clip")]
+    request = Request(
+        DTYPES.index(layer.dtype), clib.CELLS.index("lstm"), batch=len(x), steps=x.shape[1], features=x.shape[2],
+        units=layer.units, bias=int("bias" in w), state=1, block=block, variant=1,
+        precision=clib.PRECISIONS.index(layer.precision),
+    )  # fmt: skip
+    arrays = [x, w["kernel"], w["recurrent_kernel"], *([w["bias"]] if "bias" in w else []), *states]
+    numbers = np.array([*v["gate"], *v["candidate"], *v["output"], *clips], np.float64)
+    return request.bytes(np.array(flags, np.int64), numbers, *arrays, *(v[name] for name in names if name in v))
+
+
+def drawn_variant(rng, **options):
+    """An LSTM of functions that are the same everywhere."""
+    while True:
+        features, units = int(rng.integers(1, 70)), int(rng.integers(1, 131))
+        layer = variant_of(rng, features, units, **{**drawn_options(rng), **options})
+        functions = layer.recurrent_activation, layer.activation, layer.variant.output_activation
+        if {f.name["config"]["name"] if isinstance(f, Curve) else f.name for f in functions if f} <= EXACT:
+            return layer, features
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_variants_give_this_machines_bits(there, dtype, rng):
+    """With the gates and without, where the kernels may end the steps themselves; as a whole and as a stream."""
+    calls, wanted = [], []
+    for n in range(120):
+        layer, features = drawn_variant(
+            rng, dtype=dtype, isa=HOST, precision=str(rng.choice(clib.PRECISIONS)) if n % 5 == 0 and dtype == "float32"
+            else "float32", use_bias=bool(rng.random() < 0.8), return_sequences=True, return_state=True,
+        )  # fmt: skip
+        x = rng.standard_normal((int(rng.choice([1, 2, 3, 7, 33])), int(rng.choice([1, 2, 9])), features)).astype(dtype)
+        states = [rng.standard_normal((len(x), width)).astype(dtype) for width in (layer.output_size, layer.units)]
+        layer.return_gates = trace = n % 3 == 0
+        y, h, c, *gates = layer(x, initial_state=states)
+        calls.append(asked(layer, x, states, 0 if trace else n % 4, trace))
+        wanted += [y, h, c, *([np.concatenate(gates[0], axis=-1)] if trace else [])]
+    found = np.frombuffer(emulated.run(there, "neon", calls), dtype)
+    assert same_bits(found, np.concatenate([array.ravel() for array in wanted]))
 
 
 def test_chunks_of_steps_and_blocks_of_rows_give_the_same_bits(there, here, rng):

@@ -11,7 +11,7 @@ from reference import rounding_bound
 import fastlstm
 from fastlstm import FastLSTMError, Input, Sequential, UnsupportedLayerError
 from fastlstm.activations import Curve
-from fastlstm.layers import GRU, LSTM, Bidirectional, Dense, LSTMCell
+from fastlstm.layers import GRU, LSTM, Bidirectional, Dense, LSTMCell, TimeDistributed
 from fastlstm.layers.variants import Gates
 
 
@@ -125,6 +125,24 @@ def test_lengths_are_the_mask_of_rows_that_end(rng):
     assert np.array_equal(unbuilt(x, lengths=lengths), unbuilt(x, mask=mask))
 
 
+def test_lengths_in_a_model_s_graph_are_kept_and_are_not_keras_s(tmp_path, rng):
+    inputs = Input((7, 4))
+    model = fastlstm.Model(inputs, LSTM(6)(inputs, lengths=[3, 7]))
+    x = rng.standard_normal((2, 7, 4)).astype(np.float32)
+    assert np.array_equal(model(x), model.layers[1](x, lengths=[3, 7]))
+    model.save(tmp_path / "m.npz")
+    assert np.array_equal(fastlstm.load_model(tmp_path / "m.npz")(x), model(x))
+    with pytest.raises(UnsupportedLayerError, match="lengths"):
+        model.save(tmp_path / "m.keras")
+    with pytest.raises(FastLSTMError, match="sequences"):
+        model.layers[1]([[[1], [2, 3]]], lengths=[2])
+    for wrapped in (model.layers[1], Bidirectional(LSTM(6))):
+        with pytest.raises(FastLSTMError, match="mask"):
+            wrapped(x, mask=[[1], [1, 2]])
+    with pytest.raises(FastLSTMError, match="initial_state"):
+        wrapped(x, initial_state=3)
+
+
 @pytest.mark.parametrize("lengths", [[1, 2], [[1, 2, 3]], [1, 2, 8], [-1, 2, 3], [1.0, 2.0, 3.0], "abc", [1, 2, None]])
 def test_wrong_lengths_are_named(lengths, rng):
     layer = variant_of(rng, 4, 6)
@@ -148,10 +166,9 @@ def test_time_major_is_the_same_turned(rng):
                 pairs += list(zip(found[3], wanted[3], strict=True))
             for a, b in pairs:
                 assert np.array_equal(a.swapaxes(0, 1) if a.ndim == 3 else a, b)
-        assert turned.compute_output_shape((9, 3, 4)) if "return_gates" not in options else True
 
 
-def test_time_major_of_another_memory_order_and_in_a_model(rng):
+def test_time_major_of_another_memory_order_and_where_the_batch_comes_first(rng):
     layer = variant_of(rng, 4, 6, time_major=True, return_sequences=True)
     x = rng.standard_normal((3, 9, 4))
     assert np.array_equal(layer(x.swapaxes(0, 1)), layer(np.ascontiguousarray(x.swapaxes(0, 1))))
@@ -159,6 +176,22 @@ def test_time_major_of_another_memory_order_and_in_a_model(rng):
         layer(np.zeros((3, 9, 5)))
     with pytest.raises(FastLSTMError, match="time_major"):
         layer([np.zeros((3, 4)), np.zeros((2, 4))])
+    for place in (lambda: Sequential([Input((None, 4)), layer]), lambda: layer(Input((None, 4))), layer.stream,
+                  lambda: TimeDistributed(layer)):  # fmt: skip
+        with pytest.raises(FastLSTMError, match="time_major"):
+            place()
+
+
+def test_gates_of_rows_of_different_lengths_are_the_rows_own(rng):
+    for backwards in (False, True):
+        options = {"return_sequences": True, "return_gates": True, "go_backwards": backwards}
+        layer = variant_of(rng, 4, 6, peepholes=True, **options)
+        rows = [rng.standard_normal((n, 4)).astype(np.float32) for n in (5, 2, 9)]
+        outputs, gates = layer(rows)
+        for n, row in enumerate(rows):
+            output, alone = layer(row[None])
+            assert np.array_equal(outputs[n], output[0])
+            assert all(np.array_equal(part[n], own[0]) for part, own in zip(gates, alone, strict=True))
 
 
 # ---- beside the rest of the library ---------------------------------------------------------------
@@ -265,6 +298,8 @@ def test_an_lstm_without_options_is_the_one_there_was(rng):
         {"return_gates": None}, {"output_activation": {"class_name": "Curve", "config": {}}},
         {"output_activation": {"class_name": "Curve", "config": {"name": "elu", "gamma": 1}}},
         {"activation": {"class_name": "Curve", "config": {"name": "exec"}}}, {"projection": 10**30},
+        {"cell_clip": 10**400}, {"coupled_gates": np.array(["input", "forget"])}, {"layer_norm": ["gates"]},
+        {"recurrent_activation": {"class_name": "Curve", "config": {"name": "elu", "alpha": 10**40}}},
     ],
     ids=str,
 )  # fmt: skip
@@ -273,10 +308,42 @@ def test_wrong_options_are_named(options):
         LSTM(4, **options).build((None, None, 3))
 
 
-@pytest.mark.parametrize("given", [("gelu",), ("elu", "x"), ("elu", np.nan), ("elu", 1e39), ("celu", 0), (3,)], ids=str)
+@pytest.mark.parametrize(
+    "given",
+    [("gelu",), ("elu", "x"), ("elu", np.nan), ("elu", 1e39), ("elu", 10**400), ("elu", 1j), ("celu", 0), (3,)],
+    ids=str,
+)
 def test_wrong_curves_are_named(given):
     with pytest.raises(FastLSTMError, match="Curve"):
         Curve(*given)
+
+
+def test_options_may_be_numpy_s_numbers(tmp_path, rng):
+    given = {"projection": np.int64(3), "cell_clip": np.float32(0.5), "peepholes": np.True_, "norm_epsilon": np.int8(1),
+             "layer_norm": np.str_("gates")}  # fmt: skip
+    model = Sequential([Input((None, 4)), LSTM(5, **given, return_sequences=True), LSTM(2, peepholes=np.False_)])
+    model.save(tmp_path / "m.npz")
+    x = rng.standard_normal((2, 6, 4)).astype(np.float32)
+    assert np.array_equal(fastlstm.load_model(tmp_path / "m.npz")(x), model(x))
+    assert not model.layers[1].variant.computes and not model.layers[1].beyond_keras
+    assert not LSTM(3, norm_epsilon=0.5).beyond_keras  # nothing reads it
+
+
+def test_a_configuration_is_not_the_layer(rng):
+    layer = LSTM(3, activation=Curve("elu", 0.5))
+    layer.get_config()["activation"]["config"]["alpha"] = 9
+    assert layer.get_config()["activation"]["config"]["alpha"] == layer.activation.alpha == 0.5
+
+
+def test_weights_that_do_not_fit_leave_an_unbuilt_layer_unbuilt(rng):
+    for make in (lambda: LSTM(6, projection=3), lambda: Bidirectional(LSTM(6))):
+        layer, other = make(), make()
+        other.build((None, None, 7))
+        five = make()
+        five.build((None, None, 5))
+        with pytest.raises(FastLSTMError, match="set_weights"):
+            layer.set_weights(five.get_weights()[:-1])
+        layer.set_weights(other.get_weights())
 
 
 def test_curves_are_for_an_lstm_alone():
@@ -292,8 +359,14 @@ def test_what_graphs_and_wrappers_cannot_hold_is_refused():
     with pytest.raises(FastLSTMError, match="return_gates"):
         Sequential([Input((None, 3)), LSTM(4, return_gates=True)])
     for options in ({"return_gates": True}, {"time_major": True}):
-        with pytest.raises(FastLSTMError, match="neither"):
-            Bidirectional(LSTM(4, **options))
+        for wrapper in (Bidirectional, TimeDistributed):
+            with pytest.raises(FastLSTMError, match="neither"):
+                wrapper(LSTM(4, **options))
+    with pytest.raises(FastLSTMError, match="return_gates"):
+        variant_of(np.random.default_rng(0), 3, 4, return_gates=True).stream()
+    unlike = Bidirectional(LSTM(4, projection=2), "sum", backward_layer=LSTM(4, go_backwards=True))
+    with pytest.raises(FastLSTMError, match="equal units"):
+        unlike.compute_output_shape((None, 5, 3))
 
 
 def test_states_of_the_wrong_width_are_named(rng):

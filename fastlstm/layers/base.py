@@ -260,7 +260,19 @@ class Layer:
             input_shape = self._input_shape_from(arrays)
             if input_shape is None:
                 raise FastLSTMError(f"{who}: the layer has no weights yet; call build(input_shape) first")
-            self.prepare(input_shape)
+            fresh = [layer for _, layer in self.tree() if layer._input_shape is None]
+            try:
+                self.prepare(input_shape)
+                self._take(arrays, who)
+            except FastLSTMError:
+                for layer in fresh:  # as it was: other weights may tell another width
+                    layer._input_shape, layer._expected = None, {}
+                raise
+        else:
+            self._take(arrays, who)
+
+    def _take(self, arrays: list[Array], who: str) -> None:
+        """Store the arrays where all of them fit."""
         layers = [layer for _, layer in self.tree()]
         slots = [(layer, name, shape) for layer in layers for name, shape in layer._expected.items()]
         if len(arrays) != len(slots):

@@ -106,6 +106,8 @@ class Bidirectional(Layer):
         states = sides[0][1:] + sides[1][1:] if self.return_state else ()
         if self.merge_mode is None:
             return (*outputs, *states)
+        if self.merge_mode != "concat":
+            self._check_merged(outputs[0], outputs[1])
         width = sum(o[-1] for o in outputs) if self.merge_mode == "concat" else outputs[0][-1]
         merged = (*outputs[0][:-1], width)
         return (merged, *states) if self.return_state else merged
@@ -256,6 +258,10 @@ class Bidirectional(Layer):
         """The states that each layer begins with."""
         if initial_state is None:
             return None, None
+        if not isinstance(initial_state, list | tuple | np.ndarray):
+            raise FastLSTMError(
+                f"{self.who}: initial_state is {type(initial_state).__name__}; expected a list of arrays"
+            )
         state, counts = list(initial_state), [_state_count(s) for s in (self.forward_layer, self.backward_layer)]
         if len(state) != sum(counts):
             raise FastLSTMError(
@@ -264,6 +270,13 @@ class Bidirectional(Layer):
             )
         return state[: counts[0]], state[counts[0] :]
 
+    def _check_merged(self, forward: Shape, backward: Shape) -> None:
+        if forward != backward:
+            raise FastLSTMError(
+                f"{self.who}: merge_mode {self.merge_mode!r} needs equal units; "
+                f"found {forward[-1]} forward and {backward[-1]} backward"
+            )
+
     def _merged(self, parts: list[Array]) -> list[Array]:
         """The outputs that there are after merging."""
         y, y_rev = (part.astype(self.dtype, copy=False) for part in parts)
@@ -271,11 +284,7 @@ class Bidirectional(Layer):
             return [y, y_rev]
         if self.merge_mode == "concat":
             return [np.concatenate([y, y_rev], axis=-1)]
-        if y.shape != y_rev.shape:
-            raise FastLSTMError(
-                f"{self.who}: merge_mode {self.merge_mode!r} needs equal units; "
-                f"found {y.shape[-1]} forward and {y_rev.shape[-1]} backward"
-            )
+        self._check_merged(y.shape, y_rev.shape)
         if self.merge_mode == "mul":
             return [y * y_rev]
         y = y + y_rev

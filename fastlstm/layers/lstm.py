@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from fastlstm.activations import Curve
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.base import Array, Shape
+from fastlstm.layers.cells import flag
 from fastlstm.layers.lstm_cell import LSTMWeights
 from fastlstm.layers.recurrent import Job, Recurrent, checked_cudnn
 from fastlstm.layers.variants import Gates, Variant
@@ -116,11 +117,12 @@ class LSTM(Recurrent, LSTMWeights):
         self.use_cudnn = checked_cudnn(use_cudnn, self.who)
         self.variant = Variant(
             peepholes, projection, projection_bias, coupled_gates, layer_norm, norm_epsilon, input_clip, cell_clip,
-            projection_clip, output_activation, time_major, return_gates,
+            projection_clip, output_activation,
         ).checked(self.who)  # fmt: skip
         self._gates = self.variant.gates
-        self._has_forget_gate = coupled_gates != "forget"
-        self.time_major, self.return_gates = bool(time_major), bool(return_gates)
+        self._has_forget_gate = self.variant.coupled_gates != "forget"
+        self.time_major = flag(time_major, f"{self.who}: time_major")
+        self.return_gates = flag(return_gates, f"{self.who}: return_gates")
 
     # -- what a step computes beside Keras's ------------------------------------------------------------
 
@@ -133,7 +135,11 @@ class LSTM(Recurrent, LSTMWeights):
     def beyond_keras(self) -> tuple[str, ...]:
         """The arguments that make this another layer than Keras can hold."""
         curves = (name for name in ("activation", "recurrent_activation") if isinstance(getattr(self, name), Curve))
-        return (*self.variant.config(), *curves)
+        return (*self._own_config(), *curves)
+
+    def _own_config(self) -> dict[str, Any]:
+        given = {"time_major": self.time_major, "return_gates": self.return_gates}
+        return {**self.variant.config(), **{name: value for name, value in given.items() if value}}
 
     def _plan_variant(self, weights: dict[str, Array]) -> dict[str, Any] | None:
         functions = self.recurrent_activation, self.activation, self.variant.output_activation or self.activation
@@ -142,7 +148,8 @@ class LSTM(Recurrent, LSTMWeights):
         return self.variant.for_plan(functions, weights)
 
     def weight_shapes(self, input_shape: Shape) -> dict[str, tuple[int, ...]]:
-        """Keras's three, and those of the options, in the order in which the class's docstring names them."""
+        """Keras's three, then as far as there are such: peephole_kernel, norm_scale, state_norm_scale,
+        state_norm_offset, projection_kernel, projection_bias."""
         return {**super().weight_shapes(input_shape), **self.variant.weight_shapes(self.units)}
 
     def _initial_weight(self, name: str, shape: tuple[int, ...]) -> ArrayLike:
@@ -157,7 +164,13 @@ class LSTM(Recurrent, LSTMWeights):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments in Keras's names, and of those that Keras does not have what is not default."""
-        return {**super().get_config(), **self.variant.config()}
+        return {**super().get_config(), **self._own_config()}
+
+    def connect(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """As of every layer; not with time_major, for the first axis of what a model computes is the batch."""
+        if self.time_major:
+            raise FastLSTMError(f"{self.who}: time_major=True has no place in a model; call the layer on arrays")
+        return super().connect(args, kwargs)
 
     def compute_output_shape(self, input_shape: Shape) -> Any:
         """As of every recurrent layer; with return_gates there is none."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastlstm import _core
-from fastlstm.arrays import as_float
+from fastlstm.arrays import as_array, as_float
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.base import Array, Shape
 from fastlstm.layers.cells import CellWeights, flag
@@ -69,7 +69,8 @@ class Recurrent(CellWeights):
     # -- shapes, masks, configuration -------------------------------------------------------------
 
     def compute_output_shape(self, input_shape: Shape) -> Any:
-        """(batch, steps, units) or (batch, units), followed by the states' shapes with return_state."""
+        """(batch, steps, units) or (batch, units), followed by the states' shapes with return_state; where an LSTM has
+        a projection, its width stands for units in the output and in h."""
         batch = input_shape[1 if self.time_major else 0]
         states: list[Shape] = [(batch, width) for width in self._widths]
         output: Shape = (*input_shape[:2], self.output_size) if self.return_sequences else states[0]
@@ -123,10 +124,10 @@ class Recurrent(CellWeights):
         ----------
         sequences : array_like, shape (batch, steps, features), or a list of array_like, (steps, features) each
             Any dtype and memory layout; never written. Any number of steps, also none, and of different ones in
-            the arrays of a list: each row is then what it is alone.
+            the arrays of a list: each row is then what it is alone. With ``time_major`` (steps, batch, features).
         initial_state : sequence of array_like, each (batch, units), optional
-            ``[h, c]`` of an LSTM; ``[h]``, or h itself, of the others. Default: zeros, or where a
-            stateful layer stopped.
+            ``[h, c]`` of an LSTM, whose h is as wide as a projection; ``[h]``, or h itself, of the others. Default:
+            zeros, or where a stateful layer stopped.
         mask : array_like, shape (batch, steps) or (batch, steps, 1), optional
             False holds the row's state at that step, whose output is then the previous one (zeros
             where there is none, or with zero_output_for_mask). Any pattern.
@@ -137,9 +138,10 @@ class Recurrent(CellWeights):
 
         Returns
         -------
-        ndarray, or (output, *states) with return_state
+        ndarray, or (output, *states) with return_state, and :class:`Gates` last with an LSTM's return_gates
             Output (batch, steps, units) in processing order with return_sequences, for arrays of different
-            lengths a list of (steps, units); else (batch, units); h, and c of an LSTM, (batch, units).
+            lengths a list of (steps, units); else (batch, units); h, and c of an LSTM, (batch, units). The output
+            and h are as wide as a projection.
 
         Raises
         ------
@@ -247,6 +249,11 @@ class Recurrent(CellWeights):
         rows = positive(batch_size, f"{self.who}: batch_size")
         if self.go_backwards:
             raise FastLSTMError(f"{self.who}: go_backwards=True reads the end first and cannot stream")
+        if self.time_major or self.return_gates:
+            name = "time_major" if self.time_major else "return_gates"
+            raise FastLSTMError(
+                f"{self.who}: a stream takes (batch, steps, features) and puts out h alone; set {name} to False"
+            )
         if not self.built:
             raise FastLSTMError(f"{self.who}: stream needs weights; call build or set_weights first")
         return Stream(self._packed(), rows)
@@ -269,7 +276,7 @@ class Recurrent(CellWeights):
         return x
 
     def _as_mask(self, mask: Any, batch: int, steps: int) -> Array:
-        used = np.asarray(mask)
+        used = as_array(mask, f"{self.who}: mask")
         if used.ndim == 3 and used.shape[2] == 1:
             used = used[:, :, 0]
         if self.time_major and used.ndim == 2:
@@ -283,10 +290,10 @@ class Recurrent(CellWeights):
 
     def _narrowed(self, mask: Any, lengths: Any, sequences: Any) -> Array:
         """The mask of rows of these lengths, within another one where that is given."""
-        shape = np.shape(sequences)[:2]
-        if len(shape) < 2:
-            raise FastLSTMError(f"{self.who}: sequences has shape {np.shape(sequences)}; expected three axes")
-        batch, steps = shape[::-1] if self.time_major else shape
+        shape = as_array(sequences, f"{self.who}: sequences").shape
+        if len(shape) != 3:
+            raise FastLSTMError(f"{self.who}: sequences has shape {shape}; expected three axes")
+        batch, steps = shape[1::-1] if self.time_major else shape[:2]
         used = within(lengths, batch, steps, self.who)
         if mask is not None:
             used = used & self._as_mask(mask, batch, steps).view(bool)
@@ -305,10 +312,7 @@ class Recurrent(CellWeights):
 
 def within(lengths: Any, batch: int, steps: int, who: str) -> Array:
     """The mask (batch, steps) of rows that have so many steps each."""
-    try:
-        counts = np.asarray(lengths)
-    except (TypeError, ValueError) as error:
-        raise FastLSTMError(f"{who}: lengths is not an array: {error}") from None
+    counts = as_array(lengths, f"{who}: lengths")
     if counts.shape != (batch,) or (counts.dtype.kind not in "iu" and batch):
         raise FastLSTMError(
             f"{who}: lengths is {counts.dtype} of shape {counts.shape}; expected integers of shape ({batch},)"

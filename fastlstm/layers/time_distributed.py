@@ -34,6 +34,8 @@ class TimeDistributed(Layer):
             raise FastLSTMError(f"{self.who}: layer is {layer!r}; expected a fastlstm layer")
         if any(getattr(inner, "stateful", False) for _, inner in layer.tree()):
             raise FastLSTMError(f"{self.who}: {layer.who} is stateful, which steps in one batch cannot be")
+        if getattr(layer, "time_major", False) or getattr(layer, "return_gates", False):
+            raise FastLSTMError(f"{self.who}: {layer.who} has time_major or return_gates; expected neither")
         self.layer = layer
 
     def sublayers(self) -> dict[str, Layer]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields
+import reprlib
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastlstm import activations
+from fastlstm.arrays import finite
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.base import Array
 from fastlstm.layers.cells import flag
@@ -47,28 +48,27 @@ class Variant:
     cell_clip: float | None = None
     projection_clip: float | None = None
     output_activation: Any = None
-    time_major: bool = False
-    return_gates: bool = False
 
     def checked(self, who: str) -> Variant:
-        """The options with each one's type and range checked; raises FastLSTMError for the first that is wrong."""
-        for name in ("peepholes", "projection_bias", "time_major", "return_gates"):
-            flag(getattr(self, name), f"{who}: {name}")
+        """The options as plain bools, ints, floats and activations; FastLSTMError for the first that is wrong."""
+        found: dict[str, Any] = {}
+        for name in ("peepholes", "projection_bias"):
+            found[name] = flag(getattr(self, name), f"{who}: {name}")
         for name in ("norm_epsilon", "input_clip", "cell_clip", "projection_clip"):
-            _check_positive(getattr(self, name), name != "norm_epsilon", f"{who}: {name}")
+            found[name] = _positive(getattr(self, name), name != "norm_epsilon", f"{who}: {name}")
         for name, known in (("coupled_gates", ("input", "forget")), ("layer_norm", ("gates", "gates_and_state"))):
             value = getattr(self, name)
-            if value is not None and value not in known:
+            if value is not None and not (isinstance(value, str) and value in known):
                 raise FastLSTMError(f"{who}: {name} is {value!r}; expected None, {known[0]!r} or {known[1]!r}")
         if self.projection is not None:
-            positive(self.projection, f"{who}: projection")
-        elif self.projection_bias or self.projection_clip is not None:
-            name = "projection_bias" if self.projection_bias else "projection_clip"
+            found["projection"] = positive(self.projection, f"{who}: projection")
+        elif found["projection_bias"] or found["projection_clip"]:
+            name = "projection_bias" if found["projection_bias"] else "projection_clip"
             raise FastLSTMError(f"{who}: {name} needs a projection; give projection= the width of h")
         if self.output_activation is not None:
-            activation = activations.get_plain(self.output_activation, f"{who}: output_activation", curves=True)
-            return Variant(**{**self._given(), "output_activation": activation})
-        return self
+            what = f"{who}: output_activation"
+            found["output_activation"] = activations.get_plain(self.output_activation, what, curves=True)
+        return replace(self, **found)
 
     @property
     def gates(self) -> int:
@@ -78,7 +78,7 @@ class Variant:
     @property
     def computes(self) -> bool:
         """Whether a step is another than Keras's, by these options alone."""
-        return any(getattr(self, name) is not None and getattr(self, name) is not False for name in _ARITHMETIC)
+        return any(getattr(self, name) for name in _ARITHMETIC)
 
     def weight_shapes(self, units: int) -> dict[str, tuple[int, ...]]:
         """Of the weights that stand behind Keras's own."""
@@ -118,18 +118,15 @@ class Variant:
             **{name: getattr(self, name) or 0.0 for name in ("input_clip", "cell_clip", "projection_clip")},
         }
 
-    def _given(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
     def config(self) -> dict[str, Any]:
         """The options that are not as in Keras, for a configuration."""
-        found = {field.name: getattr(self, field.name) for field in fields(self) if not self._is_default(field)}
-        if "output_activation" in found:
-            found["output_activation"] = found["output_activation"].name
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        found = {field.name: given[field.name] for field in fields(self) if given[field.name] != field.default}
+        if not self.layer_norm:
+            found.pop("norm_epsilon", None)  # nothing reads it
+        if self.output_activation:
+            found["output_activation"] = self.output_activation.name
         return found
-
-    def _is_default(self, field: Any) -> bool:
-        return bool(getattr(self, field.name) == field.default)
 
 
 #: The weights that the binding takes as they are.
@@ -138,9 +135,12 @@ _ARRAYS = ("peephole_kernel", "norm_scale", "projection_kernel", "projection_bia
 _ARITHMETIC = ("peepholes", "projection", "coupled_gates", "layer_norm", "input_clip", "cell_clip", "output_activation")
 
 
-def _check_positive(value: Any, optional: bool, who: str) -> None:
+def _positive(value: Any, optional: bool, who: str) -> float | None:
     if value is None and optional:
-        return
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if not number or not 0 < value < math.inf:
-        raise FastLSTMError(f"{who} is {value!r}; expected a number above 0" + (", or None" if optional else ""))
+        return None
+    number = finite(value)
+    if number is None or number <= 0:
+        raise FastLSTMError(
+            f"{who} is {reprlib.repr(value)}; expected a number above 0" + (", or None" if optional else "")
+        )
+    return number
