@@ -49,7 +49,7 @@ def run(library, isa, case, side, misplaced=None):
             dtype = np.uint8 if name == "mask" else case["dtype"]
             arrays[name] = pen(name).place(int(np.prod(shape)), dtype, side)
             if name not in ("y", "last", "h", "c", "trace"):
-                values = rng.uniform(-0.5, 0.5, shape)
+                values = rng.uniform(-0.5, 0.5, shape).astype(np.float32)  # the same numbers in either dtype
                 arrays[name][:] = (values > -0.2 if name == "mask" else values).ravel()
             at[name] = arrays[name].ctypes.data
     if misplaced:
@@ -64,12 +64,12 @@ def run(library, isa, case, side, misplaced=None):
                          precision=0 if case["dtype"] == "float64" else case["precision"],
                          variant=ctypes.addressof(variant))  # fmt: skip
     status, plan = clib.create_plan(library, config, *(at.get(name) for name in ("kernel", "recurrent_kernel", "bias")))
-    assert status == clib.OK
+    assert status == clib.OK and library.flstm_plan_widen(plan, case["batch"]) == clib.OK
     t, i, u, p = (case[name] for name in ("steps", "features", "units", "outputs"))
     given = {name: at.get(name) for name in ("x", "h0", "c0", "h", "c", "y", "last", "mask", "trace")}
     call = clib.Call(case["batch"], t, **given, x_batch=t * i, x_step=i, y_batch=t * p, y_step=p, mask_batch=t,
                      mask_step=1, trace_batch=t * 5 * u, trace_step=5 * u, go_backwards=case["backwards"])  # fmt: skip
-    program = clib.Program(1, ctypes.pointer(plan), ctypes.pointer(call), 0, 1)
+    program = clib.Program(1, ctypes.pointer(plan), ctypes.pointer(call), 0, 1, 1)
     memory = pen("memory").place(library.flstm_program_workspace_size(program), np.uint8, side, 64)
     assert library.flstm_program_run(program, memory.ctypes.data) == clib.OK
     outputs = [arrays[name].tobytes() for name in ("y", "last", "h", "c", "trace") if name in arrays]

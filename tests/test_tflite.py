@@ -142,7 +142,7 @@ def test_the_options_of_the_layer_are_the_operator_s(layers_of, rng):
     assert layer.get_config()["activation"] == "relu6" and layer.isa == "scalar" and layer.precision == "float16"
     assert layer.variant.config() == {
         "peepholes": True, "projection": 3, "projection_bias": True, "coupled_gates": "input", "layer_norm": "gates",
-        "cell_clip": 0.5, "projection_clip": 0.25, "time_major": True,
+        "cell_clip": 0.5, "projection_clip": 0.25,
     }  # fmt: skip
     sides = [files.weights(rng, (2, 6, 6)) for _ in range(2)]
     model = files.model_of(BOTH_WAYS, files.both(*sides), files.TANH, 1, 2, (2, 6, 6), name="")
@@ -150,8 +150,12 @@ def test_the_options_of_the_layer_are_the_operator_s(layers_of, rng):
     assert type(layer) is Bidirectional and layer.merge_mode is None and layer.name.startswith("bidirectional")
     assert len(called(layer, np.zeros((1, 2, 2)))) == 2
     plain = files.model_of(ONE_WAY, sides[0], files.TANH, 1, 2, (2, 6, 6))
-    with pytest.raises(FastLSTMError, match=r"unrecognized keyword arguments.*unit"):
-        layers_of(plain, unit=3)
+    for name, value in {"unit": 3, "name": "x", "cell_clip": None, "go_backwards": True, "dtype": "float64"}.items():
+        with pytest.raises(FastLSTMError, match=rf"lstm_layers: unrecognized keyword arguments .'{name}'.; known: isa"):
+            layers_of(plain, **{name: value})
+    for wrong in ("x", None, 0, True):
+        with pytest.raises(FastLSTMError, match="lstm_layers: max_file_size is"):
+            layers_of(plain, max_file_size=wrong)
 
 
 # -- files that TensorFlow and people made ---------------------------------------------------------------
