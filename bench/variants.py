@@ -68,7 +68,8 @@ def torch_run(layers: list[Any], x: np.ndarray) -> Any:
     for n, layer in enumerate(layers):
         w = layer.arrays
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
-        own = keras_to_torch(w["kernel"], w["recurrent_kernel"], w["bias"], w.get("projection_kernel"))
+        project = w.get("projection_kernel")
+        own = keras_to_torch(w["kernel"], w["recurrent_kernel"], w["bias"], projection_kernel=project)
         for name, array in zip(names, own, strict=False):
             if array is not None:
                 getattr(module, f"{name}_l{n}").data = torch.from_numpy(np.ascontiguousarray(array))

@@ -68,6 +68,10 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=0.7, help="low: likely text; high: unlikely text")
     parser.add_argument("--seed", type=int, help="the same seed draws the same text")
     given = parser.parse_args()
+    if not 0 < given.temperature < float("inf"):
+        parser.error(f"--temperature is {given.temperature}; expected a number above 0")
+    if len(set(given.characters)) < len(given.characters):
+        parser.error(f"--characters is {given.characters!r}; expected each character once")
 
     model = fastlstm.load_model(given.model)
     classes = model.output_shape[-1]

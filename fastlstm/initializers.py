@@ -202,7 +202,10 @@ class _Given:
 
     def __call__(self, shape: Sequence[int], dtype: DTypeLike = "float32") -> Array:
         shape = tuple(shape)
-        values = self.given(shape, dtype=np.dtype(dtype).name) if callable(self.given) else self.given
+        try:
+            values = self.given(shape, dtype=np.dtype(dtype).name) if callable(self.given) else self.given
+        except TypeError as error:  # most often for want of a parameter dtype
+            raise FastLSTMError(f"{self.who}: its call with a shape and dtype= failed: {error}") from error
         return _as_array(values, shape, dtype, self.who)
 
 

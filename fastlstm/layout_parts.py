@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import reprlib
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastlstm.arrays import numbers_in
+from fastlstm.arrays import as_array, finite, numbers_in
 from fastlstm.errors import FastLSTMError
 
 Array = NDArray[Any]
@@ -109,22 +110,24 @@ def gates(array: ArrayLike, order_from: str, order_to: str, axis: int = -1) -> A
     Raises
     ------
     FastLSTMError
-        An order names a gate twice, or one that is not there; or the axis is not a multiple of the gates.
+        An order names a gate twice, or one that is not there, or none; or the axis is not a multiple of the gates.
     """
-    source, target = ORDERS.get(order_from, order_from), ORDERS.get(order_to, order_to)
-    if len({*source}) < len(source) or len({*target}) < len(target) or not {*target} <= {*source}:
+    named = isinstance(order_from, str) and isinstance(order_to, str)
+    source, target = (ORDERS.get(o, o) for o in (order_from, order_to)) if named else ("", "")
+    twice = len({*source}) < len(source) or len({*target}) < len(target)
+    if not target or twice or not {*target} <= {*source}:
         raise FastLSTMError(
             f"gates: orders are {order_from!r} and {order_to!r}; expected {', '.join(map(repr, ORDERS))} or a letter "
             "for each gate, the second of letters of the first"
         )
-    values = np.asarray(array)
-    size = values.shape[axis] if -values.ndim <= axis < values.ndim else 0
-    if not source or not size or size % len(source):
+    values, along = as_array(array, "gates: array"), as_index(axis)
+    size = 0 if along is None or not -values.ndim <= along < values.ndim else values.shape[along]
+    if along is None or not size or size % len(source):
         raise FastLSTMError(
-            f"gates: array has shape {values.shape}; expected an axis {axis} of {len(source)} gates side by side"
+            f"gates: array has shape {values.shape}; expected an axis {axis!r} of {len(source)} gates side by side"
         )
-    parts = dict(zip(source, np.split(values, len(source), axis), strict=True))
-    return np.ascontiguousarray(np.concatenate([parts[gate] for gate in target], axis))
+    parts = dict(zip(source, np.split(values, len(source), along), strict=True))
+    return np.ascontiguousarray(np.concatenate([parts[gate] for gate in target], along))
 
 
 def checked_array(value: ArrayLike, what: str, *shape: int | None) -> Array:
@@ -150,11 +153,44 @@ def units_of(columns: int, what: str, array: Array) -> int:
     return columns // 4
 
 
+def as_index(given: Any) -> int | None:
+    """The int that an integer of Python or NumPy is; None for booleans and the rest."""
+    try:
+        return None if isinstance(given, bool) else operator.index(given)
+    except TypeError:
+        return None
+
+
 def checked_index(given: int, count: int, who: str, what: str = "direction") -> int:
     """An index along an axis of so many directions, or whatever else it names."""
-    if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < count:
+    index = as_index(given)
+    if index is None or not 0 <= index < count:
         raise FastLSTMError(f"{who}: {what} is {given!r}; expected an integer from 0 to {count - 1}")
-    return given
+    return index
+
+
+def as_list(given: Any, what: str, expected: str = "a list of arrays") -> list[Any]:
+    """The items of a list, or of anything else that has some; what they are is not looked at."""
+    try:
+        return list(given)
+    except (TypeError, ValueError):
+        raise FastLSTMError(f"{what} is {reprlib.repr(given)}; expected {expected}") from None
+
+
+def checked_forget_bias(given: Any, dtype: np.dtype[Any], who: str) -> float:
+    """What a cell of TensorFlow 1 adds to the forget gate: one number, which the bias's dtype can hold."""
+    array = numbers_in(given)
+    number = None if array is None or array.shape else finite(array.item())
+    if number is None or abs(number) > float(np.finfo(dtype).max):
+        raise FastLSTMError(f"{who}: forget_bias is {reprlib.repr(given)}; expected a number that {dtype} holds")
+    return number
+
+
+def refuse(who: str, **given: Any) -> None:
+    """Refuse weights that a system has no place for, where there are some."""
+    for name, array in given.items():
+        if array is not None:
+            raise FastLSTMError(f"{who}: {name} is given; expected None, for that system's LSTM has none")
 
 
 def checked_keras(

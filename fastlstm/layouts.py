@@ -22,12 +22,15 @@ from fastlstm.layout_parts import (
     OpenVINOWeights,
     TF1Weights,
     TorchWeights,
+    as_list,
     checked_array,
+    checked_forget_bias,
     checked_index,
     checked_keras,
     copied,
     gates,
     optional_array,
+    refuse,
     rows_of,
     turned,
     units_of,
@@ -74,7 +77,8 @@ def tf1_to_keras(
     """From the variables of a TensorFlow 1 cell: see :class:`TF1Weights`.
 
     ``forget_bias`` is the cell's argument, which TensorFlow 1 adds when it runs and keeps in no checkpoint; Keras's
-    bias has it. The kernels of BasicLSTMCell, LSTMCell, LSTMBlockCell and LSTMBlockFusedCell are alike.
+    bias has it. The kernels of BasicLSTMCell, LSTMCell, LSTMBlockCell and LSTMBlockFusedCell are alike; the peepholes
+    of the latter two come in the order i, f, o: pass them by name.
     """
     matrix = checked_array(kernel, "tf1_to_keras: kernel", None, None)
     units = units_of(matrix.shape[1], "tf1_to_keras: kernel", matrix)
@@ -89,7 +93,7 @@ def tf1_to_keras(
     if len(peepholes) not in (0, 3):
         raise FastLSTMError(f"tf1_to_keras: there are {len(peepholes)} peepholes; expected all three or none")
     opened = np.zeros(4 * units, matrix.dtype)
-    opened[units : 2 * units] = checked_array(forget_bias, "tf1_to_keras: forget_bias")
+    opened[units : 2 * units] = checked_forget_bias(forget_bias, matrix.dtype, "tf1_to_keras")
     if bias is not None:
         opened = opened + gates(checked_array(bias, "tf1_to_keras: bias", 4 * units), "tf1", "keras")
     split = len(matrix) - state
@@ -112,7 +116,7 @@ def keras_to_tf1(
     w = checked_keras("keras_to_tf1", kernel, recurrent_kernel, bias, peephole_kernel, projection_kernel)
     units = w.kernel.shape[1] // 4
     closed = np.zeros(4 * units, w.kernel.dtype) if w.bias is None else w.bias.copy()
-    closed[units : 2 * units] -= checked_array(forget_bias, "keras_to_tf1: forget_bias")
+    closed[units : 2 * units] -= checked_forget_bias(forget_bias, closed.dtype, "keras_to_tf1")
     i, f, o = (None,) * 3 if w.peephole_kernel is None else map(np.copy, w.peephole_kernel)
     both = np.concatenate([w.kernel, w.recurrent_kernel])
     return TF1Weights(gates(both, "keras", "tf1"), gates(closed, "keras", "tf1"), f, i, o, copied(w.projection_kernel))
@@ -143,9 +147,11 @@ def keras_to_torch(
     kernel: ArrayLike,
     recurrent_kernel: ArrayLike,
     bias: ArrayLike | None = None,
+    peephole_kernel: ArrayLike | None = None,
     projection_kernel: ArrayLike | None = None,
 ) -> TorchWeights:
-    """To one layer and direction of ``torch.nn.LSTM``; ``bias_hh`` is zeros."""
+    """To one layer and direction of ``torch.nn.LSTM``, which has no peepholes; ``bias_hh`` is zeros."""
+    refuse("keras_to_torch", peephole_kernel=peephole_kernel)
     w = checked_keras("keras_to_torch", kernel, recurrent_kernel, bias, None, projection_kernel)
     zeros = None if w.bias is None else np.zeros_like(w.bias)
     hr = None if w.projection_kernel is None else turned(w.projection_kernel)
@@ -175,8 +181,10 @@ def keras_to_onnx(
     recurrent_kernel: ArrayLike,
     bias: ArrayLike | None = None,
     peephole_kernel: ArrayLike | None = None,
+    projection_kernel: ArrayLike | None = None,
 ) -> ONNXWeights:
-    """To the inputs of an ONNX LSTM of one direction; the second half of its B is zeros."""
+    """To the inputs of an ONNX LSTM of one direction, without projection; the second half of its B is zeros."""
+    refuse("keras_to_onnx", projection_kernel=projection_kernel)
     w = checked_keras("keras_to_onnx", kernel, recurrent_kernel, bias, peephole_kernel)
     b = None if w.bias is None else np.concatenate([gates(w.bias, "keras", "onnx"), np.zeros_like(w.bias)])[None]
     p = None if w.peephole_kernel is None else gates(w.peephole_kernel.reshape(1, -1), "ifo", "iof")
@@ -195,9 +203,14 @@ def openvino_to_keras(W: ArrayLike, R: ArrayLike, B: ArrayLike | None = None, *,
 
 
 def keras_to_openvino(
-    kernel: ArrayLike, recurrent_kernel: ArrayLike, bias: ArrayLike | None = None
+    kernel: ArrayLike,
+    recurrent_kernel: ArrayLike,
+    bias: ArrayLike | None = None,
+    peephole_kernel: ArrayLike | None = None,
+    projection_kernel: ArrayLike | None = None,
 ) -> OpenVINOWeights:
-    """To the inputs of an OpenVINO LSTMSequence of one direction, which must have a bias: zeros for none."""
+    """To the inputs of an OpenVINO LSTMSequence of one direction, whose bias is zeros for None; it has no more."""
+    refuse("keras_to_openvino", peephole_kernel=peephole_kernel, projection_kernel=projection_kernel)
     w = checked_keras("keras_to_openvino", kernel, recurrent_kernel, bias)
     b = np.zeros(w.kernel.shape[1], w.kernel.dtype) if w.bias is None else w.bias
     return OpenVINOWeights(
@@ -222,6 +235,7 @@ def onednn_to_keras(
     who = "onednn_to_keras"
     x = checked_array(weights_layer, f"{who}: weights_layer", None, None, None, 4, None)
     layers, directions, features, _, units = x.shape
+    units_of(4 * units, f"{who}: weights_layer", x)
     at = checked_index(layer, layers, who, "layer"), checked_index(direction, directions, who)
     lead = (layers, directions)
     p = optional_array(weights_projection, f"{who}: weights_projection", *lead, units, None)
@@ -229,13 +243,8 @@ def onednn_to_keras(
     b = optional_array(bias, f"{who}: bias", *lead, 4, units)
     peep = optional_array(weights_peephole, f"{who}: weights_peephole", *lead, 3, units)
     bias, peep, p = (None if array is None else array[at].copy() for array in (b, peep, p))
-    return KerasWeights(
-        x[at].reshape(features, -1).copy(),
-        h[at].reshape(-1, 4 * units).copy(),
-        None if bias is None else bias.reshape(-1),
-        peep,
-        p,
-    )
+    kernels = x[at].reshape(features, -1).copy(), h[at].reshape(-1, 4 * units).copy()
+    return KerasWeights(*kernels, None if bias is None else bias.reshape(-1), peep, p)
 
 
 def keras_to_onednn(
@@ -257,6 +266,7 @@ def keras_to_onednn(
 def cudnn_to_keras(weights: Sequence[ArrayLike], biases: Sequence[ArrayLike]) -> KerasWeights:
     """From the canonical parameters of one layer and direction of CudnnLSTM; Keras's bias is the sum of both."""
     who = "cudnn_to_keras"
+    weights, biases = as_list(weights, f"{who}: weights"), as_list(biases, f"{who}: biases")
     if len(weights) not in (8, 9) or len(biases) != 8:
         raise FastLSTMError(f"{who}: got {len(weights)} weights and {len(biases)} biases; expected 8 or 9, and 8")
     first = checked_array(weights[0], f"{who}: weights[0]", None, None)
@@ -274,9 +284,11 @@ def keras_to_cudnn(
     kernel: ArrayLike,
     recurrent_kernel: ArrayLike,
     bias: ArrayLike | None = None,
+    peephole_kernel: ArrayLike | None = None,
     projection_kernel: ArrayLike | None = None,
 ) -> CudnnWeights:
-    """To the canonical parameters of one layer and direction of CudnnLSTM; the state's biases are zeros."""
+    """To the canonical parameters of one layer and direction of CudnnLSTM, without peepholes; h's biases are zeros."""
+    refuse("keras_to_cudnn", peephole_kernel=peephole_kernel)
     w = checked_keras("keras_to_cudnn", kernel, recurrent_kernel, bias, None, projection_kernel)
     columns = w.kernel.shape[1]
     b = np.zeros(columns, w.kernel.dtype) if w.bias is None else w.bias

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastlstm.errors import ModelFileError, UnsupportedLayerError
+from fastlstm.errors import FastLSTMError, ModelFileError, UnsupportedLayerError
 from fastlstm.layers import LSTM, Bidirectional
 from fastlstm.layers.base import Array
+from fastlstm.layers.cells import OWN_ARGUMENTS
+from fastlstm.layers.core import positive
 from fastlstm.loading import MAX_FILE_SIZE, Path, _named
 from fastlstm.loading.tflite_file import File, Operator
 
@@ -65,11 +67,16 @@ def lstm_layers(path: Path, *, max_file_size: int = MAX_FILE_SIZE, **how: Any) -
         auxiliary input.
     ModelFileError
         The file cannot be read, is damaged, or made to do harm.
+    FastLSTMError
+        An argument that is not for the layers of a file, or of a wrong value.
 
     Notes
     -----
     Semantics: tensorflow/lite/kernels/lstm_eval.cc and the two operators beside it.
     """
+    if unknown := sorted(set(how) - set(OWN_ARGUMENTS)):
+        raise FastLSTMError(f"lstm_layers: unrecognized keyword arguments {unknown}; known: {', '.join(OWN_ARGUMENTS)}")
+    positive(max_file_size, "lstm_layers: max_file_size")
     with _named(path):
         found = [_layer(operator, how) for operator in File(_read(path, max_file_size)).lstms()]
         if not found:

@@ -149,6 +149,12 @@ def test_the_script_refuses_characters_that_the_model_does_not_have(model, tmp_p
         arguments = [str(tmp_path / "model.npz"), "--characters", characters, "--start", start]
         with pytest.raises(AssertionError, match="the model knows 5 characters"):
             printed("generate_characters", *arguments)
+    arguments = [str(tmp_path / "model.npz"), "--start", "a", "--characters"]
+    for wrong in ("0", "-1", "nan", "inf"):
+        with pytest.raises(AssertionError, match=r"--temperature is .*; expected a number above 0"):
+            printed("generate_characters", *arguments, "abcde", f"--temperature={wrong}")
+    with pytest.raises(AssertionError, match="--characters is 'abcda'; expected each character once"):
+        printed("generate_characters", *arguments, "abcda")
 
 
 NAMES = MODELS / "H4znow__dino_name_generator__lstm_model.keras"

@@ -72,7 +72,7 @@ def test_the_same_layout_another_way(rng):
     assert np.array_equal(tf1.bias, np.concatenate([b_tf1[g] for g in "icfo"]))
     assert [np.array_equal(d, p) for d, p in zip(tf1[2:5], w["peephole_kernel"][[1, 0, 2]], strict=True)] == [True] * 3
 
-    ih, hh, b_ih, b_hh, hr = layouts.keras_to_torch(kernel, recurrent, bias, w["projection_kernel"])
+    ih, hh, b_ih, b_hh, hr = layouts.keras_to_torch(kernel, recurrent, bias, projection_kernel=w["projection_kernel"])
     assert np.array_equal(ih, kernel.T) and np.array_equal(hh, recurrent.T)
     assert np.array_equal(b_ih + b_hh, bias) and np.array_equal(hr, w["projection_kernel"].T)
 
@@ -85,7 +85,7 @@ def test_the_same_layout_another_way(rng):
     assert dnn.weights_layer.shape == (1, 1, FEATURES, 4, UNITS)
     assert np.array_equal(dnn.weights_layer[0, 0, 2, 1], x["f"][2]) and np.array_equal(dnn.bias[0, 0, 2], b["c"])
 
-    cudnn = layouts.keras_to_cudnn(kernel, recurrent, bias, w["projection_kernel"])
+    cudnn = layouts.keras_to_cudnn(kernel, recurrent, bias, projection_kernel=w["projection_kernel"])
     wanted = [*(x[g].T for g in "ifco"), *(h[g].T for g in "ifco"), w["projection_kernel"].T]
     assert all(np.array_equal(f, v) for f, v in zip(cudnn.weights, wanted, strict=True))
     assert np.array_equal(np.concatenate(cudnn.biases[:4]), bias)
@@ -98,6 +98,7 @@ def test_directions_are_taken_one_by_one(rng, system):
     both = [np.concatenate(arrays) for arrays in zip(*(there(**side)[:3] for side in sides), strict=True)]
     for direction, side in enumerate(sides):
         assert_equal(back(*both, direction=direction), side)
+        assert_equal(back(*both, direction=np.int64(direction)), side)
     for wrong in (2, -1, True, "0"):
         with pytest.raises(FastLSTMError, match="direction"):
             back(*both, direction=wrong)
@@ -120,7 +121,13 @@ def test_any_order_of_gates(rng):
     for system in layouts.ORDERS:
         there = layouts.gates(array, "keras", system, axis=0)
         assert np.array_equal(layouts.gates(there, system, "keras", axis=0), array)
-    for wrong in (("keras", "keras", -1), ("keras", "ifcx", 0), ("iif", "f", 0), ("keras", "onnx", 2), ("", "", 0)):
+    assert np.array_equal(layouts.gates(array, "keras", "tf1", np.int64(0)), layouts.gates(array, "keras", "tf1", 0))
+    wrongs = [("keras", "keras", -1), ("keras", "ifcx", 0), ("iif", "f", 0), ("keras", "onnx", 2), ("", "", 0)]
+    wrongs += [("keras", "", 0), (None, "keras", 0), (3, "keras", 0), (["i"], "keras", 0), ("keras", ["i"], 0)]
+    wrongs += [("tf1", "keras", axis) for axis in ("x", None, 0.0, True, 10**30)]
+    with pytest.raises(FastLSTMError, match="gates: array is not an array"):
+        layouts.gates([[1], [2, 3]], "tf1", "keras")
+    for wrong in wrongs:
         with pytest.raises(FastLSTMError, match="gates"):
             layouts.gates(array, *wrong)
 
@@ -129,12 +136,17 @@ WRONG = [
     ("keras_to_tf1", {"kernel": np.zeros((3, 7))}, "kernel has shape"),
     ("keras_to_tf1", {"recurrent_kernel": np.zeros((5, 16))}, "recurrent_kernel has shape"),
     ("keras_to_tf1", {"bias": "x"}, "bias is 'x'"),
-    ("keras_to_tf1", {"forget_bias": "x"}, "forget_bias"),
+    *(("keras_to_tf1", {"forget_bias": b}, "forget_bias") for b in ("x", None, True, [1, 2], float("nan"), 10**400)),
     ("keras_to_torch", {"bias": np.zeros(5)}, "bias has shape"),
     ("keras_to_onnx", {"peephole_kernel": np.zeros((2, 5))}, "peephole_kernel has shape"),
     ("keras_to_openvino", {"kernel": np.zeros(3)}, "kernel has shape"),
     ("keras_to_onednn", {"projection_kernel": np.zeros((4, 4))}, "projection_kernel has shape"),
     ("keras_to_cudnn", {"kernel": [["a"]]}, "kernel is"),
+    *(
+        (f"keras_to_{system}", {f"{name}_kernel": np.ones((2, 2))}, f"{name}_kernel is given")
+        for system, held in SYSTEMS.items() for name in ("peephole", "projection")
+        if not any(h.startswith(name) for h in held)
+    ),
 ]  # fmt: skip
 
 
@@ -162,6 +174,28 @@ def test_what_is_wrong_in_a_system_is_named(rng):
     for change in ({"biases": cudnn.biases[1:]}, {"weights": cudnn.weights[1:]}, {"weights": [np.ones((5, 2))] * 8}):
         with pytest.raises(FastLSTMError, match="cudnn_to_keras"):
             layouts.cudnn_to_keras(**{**cudnn._asdict(), **change})
+    with pytest.raises(FastLSTMError, match="cudnn_to_keras: weights is None; expected a list"):
+        layouts.cudnn_to_keras(None, None)
+    with pytest.raises(FastLSTMError, match="weights_layer has shape"):
+        layouts.onednn_to_keras(np.zeros((1, 1, 3, 4, 0)), np.zeros((1, 1, 0, 4, 0)))
+
+
+def test_a_forget_bias_is_one_that_the_weights_hold(rng):
+    w = drawn(rng, dtype=np.float32)
+    tf1 = layouts.keras_to_tf1(*w.values(), forget_bias=np.array(0.5))
+    assert_equal(layouts.tf1_to_keras(*tf1, forget_bias=np.float32(0.5)), w, exact=False)
+    for wrong in (1e300, True, float("inf"), None):
+        with pytest.raises(FastLSTMError, match=r"forget_bias is .*that float32 holds"):
+            layouts.tf1_to_keras(*tf1, forget_bias=wrong)
+        with pytest.raises(FastLSTMError, match=r"forget_bias is .*that float32 holds"):
+            layouts.keras_to_tf1(**w, forget_bias=wrong)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_system_takes_what_keras_has_in_one_order(rng, system):
+    w = drawn(rng, **{name: True for name in SYSTEMS[system]})
+    found = getattr(layouts, f"keras_to_{system}")(*layouts.KerasWeights(**w))
+    assert_equal(getattr(layouts, f"{system}_to_keras")(*found), w, exact=system != "tf1")
 
 
 # -- the systems ------------------------------------------------------------------------------------
@@ -189,7 +223,7 @@ def test_torch_computes_with_them(rng, projection):
     layer, x, wanted = layer_and_input(rng, projection=projection)
     w = layer.arrays
     module = torch.nn.LSTM(FEATURES, UNITS, batch_first=True, proj_size=projection or 0)
-    found = layouts.keras_to_torch(w["kernel"], w["recurrent_kernel"], w["bias"], w.get("projection_kernel"))
+    found = layouts.keras_to_torch(**w)
     state = {f"{name}_l0": torch.from_numpy(a) for name, a in found._asdict().items() if a is not None}
     module.load_state_dict(state)
     with torch.no_grad():

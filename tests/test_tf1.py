@@ -258,9 +258,9 @@ def test_wrong_calls_are_refused():
         ("one shape", lambda: tf1.static_rnn(cell, [x[:, 0], x[:1, 0]])),
         ("inputs .batch, features. and a state", lambda: cell(x, state)),
         ("no state", lambda: cell(x[:, 0], None)),
-        ("batch_size", lambda: cell.zero_state(0, "float32")),
+        ("batch_size", lambda: cell.zero_state(-1, "float32")),
         ("cells is", lambda: tf1.MultiRNNCell([])),
-        ("cells is", lambda: tf1.MultiRNNCell([cell, 3])),
+        ("cells.1. is 3", lambda: tf1.MultiRNNCell([cell, 3])),
         ("not of each", lambda: tf1.MultiRNNCell([cell], state_is_tuple=False)),
         ("cells_bw", lambda: tf1.stack_bidirectional_dynamic_rnn([cell], [], x)),
         ("initial_states_fw", lambda: tf1.stack_bidirectional_dynamic_rnn([cell], [cell], x, initial_states_fw=[1, 2])),
@@ -269,3 +269,56 @@ def test_wrong_calls_are_refused():
     for message, call in calls:
         with pytest.raises(FastLSTMError, match=message):
             call()
+
+
+DOUBLE = "float64"
+
+
+def test_open_cells_compute_as_the_others_or_as_the_state(tf, rng):
+    x = rng.standard_normal((2, 3, 4))
+    for own in ((DOUBLE, None), (None, DOUBLE)):
+        cell = tf1.MultiRNNCell([tf1.BasicLSTMCell(4, dtype=d) for d in own])
+        y, state = tf1.dynamic_rnn(cell, x)
+        assert {y.dtype, *(a.dtype for a in flat(state))} == {np.dtype(DOUBLE)}
+        assert [one.dtype for one in cell.cells()] == [DOUBLE] * 2
+        (forward, backward), _ = tf1.bidirectional_dynamic_rnn(*(tf1.BasicLSTMCell(4, dtype=d) for d in own), x)
+        assert forward.dtype == backward.dtype == np.float64
+    pairs = [[tf1.BasicLSTMCell(4) for _ in range(2)] for _ in range(2)]
+    pairs[1][0].dtype = DOUBLE
+    assert tf1.stack_bidirectional_dynamic_rnn(*pairs, x)[0].dtype == np.float64
+    for zeros in (tf1.BasicLSTMCell(5).zero_state(2, DOUBLE), (tf.zeros((2, 5), DOUBLE),) * 2):
+        assert tf1.dynamic_rnn(tf1.BasicLSTMCell(5), x, initial_state=zeros)[0].dtype == np.float64
+        assert tf1.BasicLSTMCell(5)(x[:, 0], zeros)[0].dtype == np.float64
+        assert tf1.LSTMBlockFusedCell(5)(x.swapaxes(0, 1), zeros)[0].dtype == np.float64
+    cell = tf1.BasicLSTMCell(5)
+    assert tf1.dynamic_rnn(cell, x, initial_state=cell.zero_state(2, "float32"))[0].dtype == np.float32
+    mixed = tf1.MultiRNNCell([tf1.BasicLSTMCell(4, dtype=d) for d in ("float32", DOUBLE)])
+    assert tf1.dynamic_rnn(mixed, x)[0].dtype == np.float64
+    assert [one.dtype for one in mixed.cells()] == ["float32", DOUBLE]
+
+
+def test_each_new_variable_has_numbers_of_its_own():
+    cell = tf1.MultiRNNCell([tf1.LSTMCell(4, use_peepholes=True, dtype="float32") for _ in range(2)])
+    tf1.dynamic_rnn(cell, np.zeros((1, 1, 4)))
+    arrays = [a.tobytes() for a in cell.get_weights() if a.any()]
+    assert len(arrays) == len(set(arrays)) == 8
+    for name in ("weights", "variables", "trainable_weights", "trainable_variables"):
+        assert_equal(getattr(cell, name), cell.get_weights())
+        assert_equal(getattr(cell.cells()[1], name), cell.get_weights()[5:])
+
+
+def test_dropout_of_nothing_is_the_cell_and_no_rows_are_a_batch(rng):
+    cell = tf1.BasicLSTMCell(4)
+    assert tf1.DropoutWrapper(cell, 1.0, np.float32(1), state_keep_prob=1, seed=3, dtype="float32") is cell
+    state = cell.zero_state(0, "float32")
+    assert state.c.shape == (0, 4)
+    y, after = tf1.dynamic_rnn(cell, rng.standard_normal((0, 3, 5)), initial_state=state)
+    assert y.shape == (0, 3, 4) and after.h.shape == (0, 4)
+
+
+def test_hard_sigmoid_is_that_of_the_keras_it_comes_from(keras):
+    tf_keras = pytest.importorskip("tf_keras")
+    for function, name in ((tf_keras.activations.hard_sigmoid, "hard_sigmoid_keras2"),
+                           (keras.activations.hard_sigmoid, "hard_sigmoid")):  # fmt: skip
+        assert tf1.LSTMCell(2, activation=function).layer(1).activation.name == name
+        assert LSTM(2, recurrent_activation=function).recurrent_activation.name == name

@@ -180,3 +180,75 @@ def test_all_cells_are_loaded_or_none():
         cells[0].load_checkpoint(given, 3)
     with pytest.raises(ModelFileError, match=r"nowhere.*cannot be read"):
         cells[0].load_checkpoint("nowhere/model.ckpt")
+
+
+def test_a_cell_that_is_there_twice_is_loaded_once(tmp_path):
+    def twice(classes):
+        return classes.MultiRNNCell([classes.BasicLSTMCell(5)] * 2)
+
+    path, wanted = saved(tmp_path, lambda classes, nn, x: nn.dynamic_rnn(twice(classes), x, dtype="float32"))
+    cell = twice(tf1)
+    cell.load_checkpoint(path)
+    assert_same(tf1.dynamic_rnn(cell, X), wanted)
+
+    one = cell.cells()[0]
+    alike = {name.replace("0", str(n)): a for n in range(2) for name, a in mapped(one, "r/cell_0/x").items()}
+    cell.load_checkpoint(alike)
+    assert np.array_equal(one.get_weights()[0], alike["r/cell_1/x/kernel"])
+    before = one.get_weights()
+    with pytest.raises(ModelFileError, match=r"is one cell, but .* r/cell_0/x, r/cell_1/x; make a cell for each"):
+        cell.load_checkpoint({**alike, "r/cell_1/x/bias": np.arange(20)})
+    with pytest.raises(ModelFileError, match=r"as cell \(0,\) is not there"):
+        cell.load_checkpoint(mapped(one, "r/cell_2/x"))
+    assert all(np.array_equal(a, b) for a, b in zip(one.get_weights(), before, strict=True))
+
+
+def test_a_dense_layer_is_not_taken_for_a_cell():
+    given = mapped(tf1.BasicLSTMCell(4), "rnn/lstm_cell") | mapped(tf1.BasicLSTMCell(3), "dense")
+    cell = tf1.BasicLSTMCell(3)
+    with pytest.raises(ModelFileError, match=r"fits 'dense', .* no cell: 'rnn/lstm_cell' has kernel of shape .9, 16."):
+        cell.load_checkpoint(given)
+    cell.load_checkpoint(given, "dense")  # where that is what the program calls it
+    named = tf1.BasicLSTMCell(3, name="dense")
+    named.load_checkpoint(given)
+    assert np.array_equal(named.get_weights()[0], cell.get_weights()[0])
+
+
+def numbered(scope, cells=2):
+    """Variables of so many cells of five units on five features, different ones for each name."""
+    made = tf1.LSTMCell(5)
+    found = {}
+    for number in range(cells):
+        found |= mapped(made, f"{scope}/cell_{number}/lstm_cell")
+    return {name: array + (sum(map(ord, name)) % 97) for name, array in found.items()}
+
+
+def test_cells_in_the_cells_of_others():
+    pair = lambda: tf1.MultiRNNCell([tf1.LSTMCell(5), tf1.LSTMCell(5)])  # noqa: E731
+    roots = [f"s/cell_{number}/bidirectional_rnn/fw/multi_rnn_cell" for number in range(2)]
+    given = numbered(roots[0]) | numbered(roots[1])
+    for root in roots:
+        cell = pair()
+        cell.load_checkpoint(given, root)
+        wanted = [array for name, array in given.items() if name.startswith(root)]
+        assert all(np.array_equal(f, w) for f, w in zip(cell.get_weights(), wanted, strict=True))
+    with pytest.raises(ModelFileError, match="fits several places"):
+        pair().load_checkpoint(given)
+
+    outer = numbered("rnn/multi_rnn_cell")
+    given = numbered("rnn/multi_rnn_cell/cell_0/multi_rnn_cell") | {n: a for n, a in outer.items() if "cell_1" in n}
+    for scope in ("", "rnn"):
+        nest = tf1.MultiRNNCell([pair(), tf1.LSTMCell(5)])
+        nest.load_checkpoint(given, scope)
+        assert all(np.array_equal(f, w) for f, w in zip(nest.get_weights(), given.values(), strict=True))
+    with pytest.raises(ModelFileError, match=r"as cell \(1,\) is not there; found: 'rnn/multi_rnn_cell/cell_1/lstm"):
+        tf1.MultiRNNCell([pair(), tf1.LSTMCell(6)]).load_checkpoint(given)
+    with pytest.raises(ModelFileError, match="fits several places"):
+        pair().load_checkpoint(numbered("enc/cell_3/multi_rnn_cell") | numbered("dec/multi_rnn_cell"))
+
+
+def test_names_of_variables_with_their_output():
+    cell = tf1.BasicLSTMCell(3)
+    given = mapped(cell, "rnn/basic_lstm_cell")
+    cell.load_checkpoint({f"{name}:0": array for name, array in given.items()} | {"text": ["a", [1]]})
+    assert all(np.array_equal(f, w) for f, w in zip(cell.get_weights(), given.values(), strict=True))

@@ -29,7 +29,7 @@ from fastlstm.tf1.rnn import (
     static_bidirectional_rnn,
     static_rnn,
 )
-from fastlstm.tf1.steps import MultiRNNCell, RNNCell
+from fastlstm.tf1.steps import DropoutWrapper, MultiRNNCell, RNNCell
 from fastlstm.tf1.variables import LSTMStateTuple
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "CoupledInputForgetGateLSTMCell",
     "CudnnCompatibleLSTMCell",
     "CudnnLSTM",
+    "DropoutWrapper",
     "LSTMBlockCell",
     "LSTMBlockFusedCell",
     "LSTMCell",

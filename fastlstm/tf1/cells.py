@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from fastlstm.layers.cells import flag
-from fastlstm.layers.core import positive
+from fastlstm.tf1.arguments import block_clip, clip, projection
 from fastlstm.tf1.steps import LSTMCellBase
-from fastlstm.tf1.variables import LSTMVariables, clip, real
+from fastlstm.tf1.variables import LSTMVariables
 
 
 class BasicLSTMCell(LSTMCellBase):
@@ -30,7 +30,8 @@ class BasicLSTMCell(LSTMCellBase):
     name : str, optional
         Names the cell in errors.
     dtype : {"float32", "float64"}, optional
-        What it computes in. Default: what the function that runs it is told, else float32.
+        What it computes in. Default: what the function that runs it is told, else as another cell of the call or,
+        where its state is float64, that; else float32.
     isa, reproducible, threads, precision
         As of ``fastlstm.LSTM``, by keyword.
     """
@@ -49,8 +50,7 @@ class BasicLSTMCell(LSTMCellBase):
         super().__init__(num_units, forget_bias, activation, name, dtype, kwargs, state_is_tuple=state_is_tuple)
 
     def variable_shapes(self, features: int) -> dict[str, tuple[int, ...]]:
-        columns = 4 * self.num_units
-        return {"kernel": (features + self.num_units, columns), "bias": (columns,)}
+        return lstm_shapes(self, features)
 
 
 class LSTMCell(LSTMCellBase):
@@ -95,19 +95,35 @@ class LSTMCell(LSTMCellBase):
     ) -> None:
         who = "LSTMCell"
         self.use_peepholes = flag(use_peepholes, f"{who}: use_peepholes")
-        self.num_proj = None if num_proj is None else positive(num_proj, f"{who}: num_proj")
-        bound = clip(proj_clip, f"{who}: proj_clip")
+        projected = projection(num_proj, proj_clip, who)
+        self.num_proj: int | None = projected["projection"]
         super().__init__(
             num_units, forget_bias, activation, name, dtype, kwargs, initializer, state_is_tuple=state_is_tuple,
-            peepholes=self.use_peepholes, cell_clip=clip(cell_clip, f"{who}: cell_clip"), projection=self.num_proj,
-            projection_clip=bound if self.num_proj else None,
+            peepholes=self.use_peepholes, cell_clip=clip(cell_clip, f"{who}: cell_clip"), **projected,
         )  # fmt: skip
 
     def variable_shapes(self, features: int) -> dict[str, tuple[int, ...]]:
         return lstm_shapes(self, features, "fio" if self.use_peepholes else "", self.num_proj)
 
 
-class LSTMBlockCell(LSTMCellBase):
+class Block(LSTMVariables):
+    """What the blocks share, of a step and of a sequence: their arguments and variables."""
+
+    def __init__(
+        self, num_units: Any, forget_bias: Any, cell_clip: Any, use_peephole: Any, dtype: Any, name: Any, kwargs: Any
+    ) -> None:
+        who = type(self).__name__
+        self.use_peephole = flag(use_peephole, f"{who}: use_peephole")
+        super().__init__(
+            num_units, forget_bias, None, name, dtype, kwargs,
+            peepholes=self.use_peephole, cell_clip=block_clip(cell_clip, f"{who}: cell_clip"),
+        )  # fmt: skip
+
+    def variable_shapes(self, features: int) -> dict[str, tuple[int, ...]]:
+        return lstm_shapes(self, features, "ifo" if self.use_peephole else "")
+
+
+class LSTMBlockCell(Block, LSTMCellBase):
     """``tf.contrib.rnn.LSTMBlockCell``: as :class:`LSTMCell`, without a projection.
 
     Its variables are created in another order: the peepholes, if any, are ``w_i_diag, w_f_diag, w_o_diag``.
@@ -134,23 +150,11 @@ class LSTMBlockCell(LSTMCellBase):
         name: str | None = "lstm_cell",
         **kwargs: Any,
     ) -> None:
-        self.use_peephole = flag(use_peephole, f"{type(self).__name__}: use_peephole")
-        super().__init__(
-            num_units, forget_bias, None, name, dtype, kwargs,
-            peepholes=self.use_peephole, cell_clip=block_clip(cell_clip, type(self).__name__),
-        )  # fmt: skip
-
-    def variable_shapes(self, features: int) -> dict[str, tuple[int, ...]]:
-        return lstm_shapes(self, features, "ifo" if self.use_peephole else "", None)
-
-
-def block_clip(value: Any, who: str) -> float | None:
-    """The bound of c in a block, which takes what is not above 0 for none."""
-    return None if value is None or real(value, f"{who}: cell_clip") <= 0 else float(value)
+        super().__init__(num_units, forget_bias, cell_clip, use_peephole, dtype, name, kwargs)
 
 
 def lstm_shapes(
-    cell: LSTMVariables, features: int, peepholes: str, num_proj: int | None
+    cell: LSTMVariables, features: int, peepholes: str = "", num_proj: int | None = None
 ) -> dict[str, tuple[int, ...]]:
     """Shapes of the variables of a cell whose peepholes are created in that order."""
     columns = 4 * cell.num_units

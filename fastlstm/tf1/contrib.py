@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlstm.arrays import as_float
 from fastlstm.errors import UnsupportedLayerError
 from fastlstm.layers.base import Array
 from fastlstm.layers.cells import flag
-from fastlstm.layers.core import positive
+from fastlstm.layout_parts import checked_forget_bias
 from fastlstm.layouts import gates
-from fastlstm.tf1.cells import LSTMBlockCell, block_clip, lstm_shapes
-from fastlstm.tf1.steps import LSTMCellBase, batch_major, lengths_mask
-from fastlstm.tf1.variables import LSTMStateTuple, LSTMVariables, clip, real
+from fastlstm.tf1.arguments import projection, real, refuse_unknown
+from fastlstm.tf1.cells import Block, LSTMBlockCell, lstm_shapes
+from fastlstm.tf1.running import lengths_mask, sequences, settling
+from fastlstm.tf1.steps import LSTMCellBase
+from fastlstm.tf1.variables import LSTMStateTuple
 
 #: tf.contrib.layers.layer_norm adds it to the variance.
 NORM_EPSILON = 1e-12
@@ -56,7 +57,7 @@ class _Normalised(LSTMCellBase):
         else:
             shifts, norms = arrays[bias], []
         opened, at = self._gates(shifts), self._order_to.index("f") * self.num_units
-        opened[at : at + self.num_units] += self.forget_bias
+        opened[at : at + self.num_units] += checked_forget_bias(self.forget_bias, opened.dtype, self.who)
         return opened, norms
 
     def _split_kernel(self, kernel: Array) -> list[Array]:
@@ -114,7 +115,7 @@ class LayerNormBasicLSTMCell(_Normalised):
         )  # fmt: skip
 
     def variable_shapes(self, features: int) -> dict[str, tuple[int, ...]]:
-        shapes = lstm_shapes(self, features, "", None)
+        shapes = lstm_shapes(self, features)
         return {"kernel": shapes["kernel"], **self._norm_shapes()} if self.layer_norm else shapes
 
     def _layer_weights(self, arrays: dict[str, Array]) -> list[Array]:
@@ -173,13 +174,12 @@ class CoupledInputForgetGateLSTMCell(_Normalised):
     ) -> None:
         who = "CoupledInputForgetGateLSTMCell"
         self.use_peepholes = flag(use_peepholes, f"{who}: use_peepholes")
-        self.num_proj = None if num_proj is None else positive(num_proj, f"{who}: num_proj")
-        bound = clip(proj_clip, f"{who}: proj_clip")
+        projected = projection(num_proj, proj_clip, who)
+        self.num_proj: int | None = projected["projection"]
         super().__init__(
             num_units, forget_bias, activation, "coupled_input_forget_gate_lstm_cell", kwargs.pop("dtype", None),
             kwargs, initializer, state_is_tuple=state_is_tuple, layer_norm=layer_norm, norm_gain=norm_gain,
-            norm_shift=norm_shift, coupled_gates="input", peepholes=self.use_peepholes, projection=self.num_proj,
-            projection_clip=bound if self.num_proj else None,
+            norm_shift=norm_shift, coupled_gates="input", peepholes=self.use_peepholes, **projected,
         )  # fmt: skip
         if self.use_peepholes and self.layer_norm:
             raise UnsupportedLayerError(f"{who}: use_peepholes and layer_norm together are not supported")
@@ -206,11 +206,12 @@ class CoupledInputForgetGateLSTMCell(_Normalised):
 class CudnnCompatibleLSTMCell(LSTMBlockCell):
     """``tf.contrib.cudnn_rnn.CudnnCompatibleLSTMCell``: what CudnnLSTM trained, as a cell; forget_bias is 0."""
 
-    def __init__(self, num_units: int, reuse: Any = None, **kwargs: Any) -> None:
-        super().__init__(num_units, forget_bias=0.0, reuse=reuse, name="cudnn_compatible_lstm_cell", **kwargs)
+    def __init__(self, num_units: int, reuse: Any = None, dtype: Any = None, **kwargs: Any) -> None:
+        refuse_unknown(kwargs, "CudnnCompatibleLSTMCell")  # a block's other arguments are not this cell's
+        super().__init__(num_units, 0.0, dtype=dtype, name="cudnn_compatible_lstm_cell", **kwargs)
 
 
-class LSTMBlockFusedCell(LSTMVariables):
+class LSTMBlockFusedCell(Block):
     """``tf.contrib.rnn.LSTMBlockFusedCell``: a whole time-major sequence at a call.
 
     Parameters
@@ -230,15 +231,7 @@ class LSTMBlockFusedCell(LSTMVariables):
         name: str | None = "lstm_fused_cell",
         **kwargs: Any,
     ) -> None:
-        who = "LSTMBlockFusedCell"
-        self.use_peephole = flag(use_peephole, f"{who}: use_peephole")
-        super().__init__(
-            num_units, forget_bias, None, name, dtype, kwargs,
-            peepholes=self.use_peephole, cell_clip=block_clip(cell_clip, who),
-        )  # fmt: skip
-
-    def variable_shapes(self, features: int) -> dict[str, tuple[int, ...]]:
-        return lstm_shapes(self, features, "ifo" if self.use_peephole else "", None)
+        super().__init__(num_units, forget_bias, cell_clip, use_peephole, dtype, name, kwargs)
 
     def __call__(
         self,
@@ -267,9 +260,10 @@ class LSTMBlockFusedCell(LSTMVariables):
         outputs : ndarray, shape (steps, batch, num_units), or a list as the inputs were
         state : LSTMStateTuple
         """
-        x = batch_major(as_float(inputs, self.settled(dtype), f"{self.who}: inputs"), True, self.who)
-        layer = self.layer(x.shape[2], dtype)
+        name = settling([self], dtype, initial_state)
+        x = sequences(inputs, self.computes_in(name), True, self.who)
         mask = lengths_mask(sequence_length, x, self.who)
-        y, h, c = layer(x, initial_state=self.states(initial_state, len(x)), mask=mask)
+        before = self.states(initial_state, len(x), name)
+        y, h, c = self.layer(x.shape[2], name)(x, initial_state=before, mask=mask)
         outputs = np.swapaxes(y, 0, 1)
         return list(outputs) if isinstance(inputs, list) else outputs, LSTMStateTuple(c, h)

@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlstm.arrays import as_float
+from fastlstm.arrays import as_array
 from fastlstm.errors import FastLSTMError, UnsupportedLayerError
 from fastlstm.layers.base import Array
 from fastlstm.layers.cells import flag
 from fastlstm.layers.core import positive
+from fastlstm.layout_parts import as_list
 from fastlstm.layouts import cudnn_to_keras, keras_to_cudnn, keras_to_tf1, tf1_to_keras
+from fastlstm.tf1.arguments import refuse_unknown, text_or_none
 from fastlstm.tf1.checkpoints import Place, load_cells
 from fastlstm.tf1.contrib import CudnnCompatibleLSTMCell
 from fastlstm.tf1.rnn import bidirectional_dynamic_rnn, dynamic_rnn
-from fastlstm.tf1.steps import batch_major
+from fastlstm.tf1.running import sequences
 
 _PARAMETERS = 8  # weights, and as many biases, of one layer in one direction
 
@@ -34,7 +36,9 @@ class CudnnLSTM:
     dropout, seed
         Matter in training only: accepted and inert.
     dtype : {"float32", "float64"}
-    kernel_initializer, bias_initializer, name
+    kernel_initializer, bias_initializer
+        Accepted and inert.
+    name : str, optional
         Accepted and inert.
     isa, reproducible, threads, precision
         As of ``fastlstm.LSTM``, by keyword.
@@ -60,6 +64,8 @@ class CudnnLSTM:
             raise UnsupportedLayerError(f"CudnnLSTM: input_mode is {input_mode!r}; only 'linear_input' is supported")
         if direction not in ("unidirectional", "bidirectional"):
             raise FastLSTMError(f"CudnnLSTM: direction is {direction!r}; expected 'unidirectional' or 'bidirectional'")
+        text_or_none(name, "CudnnLSTM: name")
+        refuse_unknown(kwargs, "CudnnLSTM")
         self.num_dirs = 2 if direction == "bidirectional" else 1
         #: The cells of each layer: the forward one, and the backward one if there is one.
         self.cells = [
@@ -78,6 +84,7 @@ class CudnnLSTM:
         biases : sequence of array_like, each (num_units,)
             In the same order; those of the input and of h are added up.
         """
+        weights, biases = as_list(weights, "CudnnLSTM: weights"), as_list(biases, "CudnnLSTM: biases")
         expected = _PARAMETERS * self.num_layers * self.num_dirs
         if len(weights) != expected or len(biases) != expected:
             raise FastLSTMError(
@@ -97,7 +104,9 @@ class CudnnLSTM:
         weights: list[Array] = []
         biases: list[Array] = []
         for cell in (cell for layer in self.cells for cell in layer):
-            found = keras_to_cudnn(*tf1_to_keras(*cell.get_weights(), forget_bias=0.0)[:3])
+            if not cell.built:
+                raise FastLSTMError("CudnnLSTM has no weights yet; load some, or run it once for new ones")
+            found = keras_to_cudnn(*tf1_to_keras(*cell.get_weights(), forget_bias=0.0))
             weights += found.weights
             biases += found.biases
         return weights, biases
@@ -147,7 +156,7 @@ class CudnnLSTM:
         """
         who = "CudnnLSTM"
         time_major = flag(time_major, f"{who}: time_major")
-        x = batch_major(as_float(inputs, self.cells[0][0].settled(None), f"{who}: inputs"), time_major, who)
+        x = sequences(inputs, self.cells[0][0].computes_in(None), time_major, who)
         before = self._states(initial_state, len(x), time_major)
         after: list[Any] = []
         for number, cells in enumerate(self.cells):
@@ -169,7 +178,8 @@ class CudnnLSTM:
         count = self.num_layers * self.num_dirs
         if given is None:
             return [None] * count
-        arrays = [np.asarray(part) for part in given] if isinstance(given, list | tuple) else []
+        parts = given if isinstance(given, list | tuple) else []
+        arrays = [as_array(part, "CudnnLSTM: initial_state") for part in parts]
         shape = (count, batch, self.num_units) if time_major else (batch, count, self.num_units)
         if (found := [array.shape for array in arrays]) != [shape, shape]:
             raise FastLSTMError(f"CudnnLSTM: initial_state has the shapes {found}; expected (h, c), each {shape}")

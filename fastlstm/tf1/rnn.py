@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlstm.arrays import as_float
+from fastlstm.arrays import as_array
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.base import Array
-from fastlstm.tf1.steps import RNNCell, batch_major, lengths_mask, run, run_both_ways
+from fastlstm.layers.cells import flag
+from fastlstm.tf1.running import lengths_mask, run, run_both_ways, sequences, settling
+from fastlstm.tf1.steps import RNNCell, check_cell
 
 
 def dynamic_rnn(
@@ -37,7 +39,7 @@ def dynamic_rnn(
     initial_state : optional
         Nested as ``cell.state_size`` is. Default: zeros.
     dtype : {"float32", "float64"}, optional
-        What the cell computes in, where its own dtype was left open.
+        What the cell computes in, where its own dtype was left open. Default: see :class:`BasicLSTMCell`.
     parallel_iterations, swap_memory, scope
         Accepted and inert.
     time_major : bool
@@ -53,9 +55,8 @@ def dynamic_rnn(
     FastLSTMError
         Wrong shapes, states or lengths; the argument is named.
     """
-    x, mask = _read(cell, inputs, sequence_length, dtype, time_major, "dynamic_rnn")
-    y, state = run(cell, x, initial_state, mask, dtype)
-    return _written(y, time_major), state
+    time_major = flag(time_major, "dynamic_rnn: time_major")
+    return _one_way(cell, inputs, initial_state, sequence_length, dtype, time_major, "dynamic_rnn")
 
 
 def static_rnn(
@@ -81,9 +82,8 @@ def static_rnn(
     outputs : list of ndarray, each (batch, cell.output_size)
     state
     """
-    y, state = dynamic_rnn(
-        cell, _steps(inputs, "static_rnn"), sequence_length, initial_state, dtype, time_major=True
-    )
+    who = "static_rnn"
+    y, state = _one_way(cell, _steps(inputs, who), initial_state, sequence_length, dtype, True, who)
     return list(y), state
 
 
@@ -119,12 +119,8 @@ def bidirectional_dynamic_rnn(
     states : (state_fw, state_bw)
     """
     who = "bidirectional_dynamic_rnn"
-    x, mask = _read(cell_fw, inputs, sequence_length, dtype, time_major, who)
-    _check_cell(cell_bw, who)
-    (forward, state_fw), (backward, state_bw) = run_both_ways(
-        (cell_fw, cell_bw), x, (initial_state_fw, initial_state_bw), mask, dtype
-    )
-    return (_written(forward, time_major), _written(backward, time_major)), (state_fw, state_bw)
+    time_major, states = flag(time_major, f"{who}: time_major"), (initial_state_fw, initial_state_bw)
+    return _both_ways((cell_fw, cell_bw), inputs, states, sequence_length, dtype, time_major, who)
 
 
 def static_bidirectional_rnn(
@@ -145,10 +141,10 @@ def static_bidirectional_rnn(
         Both cells' outputs of each step side by side, the forward one's first.
     state_fw, state_bw
     """
-    (forward, backward), (state_fw, state_bw) = bidirectional_dynamic_rnn(
-        cell_fw, cell_bw, _steps(inputs, "static_bidirectional_rnn"), sequence_length, initial_state_fw,
-        initial_state_bw, dtype, time_major=True,
-    )  # fmt: skip
+    who, states = "static_bidirectional_rnn", (initial_state_fw, initial_state_bw)
+    (forward, backward), (state_fw, state_bw) = _both_ways(
+        (cell_fw, cell_bw), _steps(inputs, who), states, sequence_length, dtype, True, who
+    )
     return list(np.concatenate([forward, backward], axis=-1)), state_fw, state_bw
 
 
@@ -192,31 +188,58 @@ def stack_bidirectional_dynamic_rnn(
         right = isinstance(given, list | tuple) and given and len(given) == len(cells_fw)
         if not right and (given is not None or name.startswith("cells")):
             raise FastLSTMError(f"{who}: {name} is {given!r}; expected lists of the same length, at least 1")
+    time_major = flag(time_major, f"{who}: time_major")
     none = [None] * len(cells_fw)
-    states_fw, states_bw = [], []
-    rows = zip(cells_fw, cells_bw, initial_states_fw or none, initial_states_bw or none, strict=True)
-    for cell_fw, cell_bw, before_fw, before_bw in rows:
-        outputs, (state_fw, state_bw) = bidirectional_dynamic_rnn(
-            cell_fw, cell_bw, inputs, sequence_length, before_fw, before_bw, dtype, time_major=time_major
-        )
-        inputs = np.concatenate(outputs, axis=-1)
-        states_fw.append(state_fw)
-        states_bw.append(state_bw)
-    return np.asarray(inputs), tuple(states_fw), tuple(states_bw)
+    pairs = list(zip(cells_fw, cells_bw, strict=True))
+    before = list(zip(initial_states_fw or none, initial_states_bw or none, strict=True))
+    x, mask, name = _read([*cells_fw, *cells_bw], inputs, before, sequence_length, dtype, time_major, who)
+    after = []
+    for pair, states in zip(pairs, before, strict=True):
+        ways = run_both_ways(pair, x, states, mask, name)
+        x = np.concatenate([y for y, _ in ways], axis=-1)
+        after.append([state for _, state in ways])
+    states_fw, states_bw = zip(*after, strict=True)
+    return _written(x, time_major), states_fw, states_bw
 
 
-def _check_cell(cell: Any, who: str) -> None:
-    if not isinstance(cell, RNNCell):
-        raise FastLSTMError(f"{who}: cell is {cell!r}; expected an LSTM cell or a MultiRNNCell of fastlstm.tf1")
+def _one_way(
+    cell: RNNCell, inputs: Any, state: Any, sequence_length: Any, dtype: Any, time_major: bool, who: str
+) -> tuple[Array, Any]:
+    x, mask, name = _read([cell], inputs, state, sequence_length, dtype, time_major, who)
+    y, after = run(cell, x, state, mask, name)
+    return _written(y, time_major), after
+
+
+def _both_ways(
+    cells: tuple[RNNCell, RNNCell],
+    inputs: Any,
+    states: tuple[Any, Any],
+    sequence_length: Any,
+    dtype: Any,
+    time_major: bool,
+    who: str,
+) -> tuple[tuple[Array, Array], tuple[Any, Any]]:
+    x, mask, name = _read(cells, inputs, states, sequence_length, dtype, time_major, who)
+    (forward, state_fw), (backward, state_bw) = run_both_ways(cells, x, states, mask, name)
+    return (_written(forward, time_major), _written(backward, time_major)), (state_fw, state_bw)
 
 
 def _read(
-    cell: RNNCell, inputs: ArrayLike, sequence_length: Any, dtype: Any, time_major: bool, who: str
-) -> tuple[Array, Array | None]:
-    """The inputs with the batch first, in what the cell computes in, and the mask of the rows' lengths."""
-    _check_cell(cell, who)
-    x = batch_major(as_float(inputs, cell.cells()[0].settled(dtype), f"{who}: inputs"), bool(time_major), who)
-    return x, lengths_mask(sequence_length, x, who)
+    cells: Sequence[RNNCell],
+    inputs: Any,
+    states: Any,
+    sequence_length: Any,
+    dtype: Any,
+    time_major: bool,
+    who: str,
+) -> tuple[Array, Array | None, str]:
+    """The inputs with the batch first, the mask of the rows' lengths, and what open cells are to compute in."""
+    for cell in cells:
+        check_cell(cell, f"{who}: cell")
+    inner = [one for cell in cells for one in cell.cells()]
+    name = settling(inner, dtype, states)
+    x = sequences(inputs, inner[0].computes_in(name), time_major, who)
+    return x, lengths_mask(sequence_length, x, who), name
 
 
 def _written(y: Array, time_major: bool) -> Array:
@@ -227,7 +250,7 @@ def _steps(inputs: Any, who: str) -> Array:
     """A list of steps as one array, steps first."""
     if not isinstance(inputs, list | tuple) or not inputs:
         raise FastLSTMError(f"{who}: inputs is {type(inputs).__name__}; expected a list of arrays, at least one")
-    arrays = [np.asarray(step) for step in inputs]
+    arrays = [as_array(step, f"{who}: inputs") for step in inputs]
     if len({array.shape for array in arrays}) > 1 or arrays[0].ndim != 2:
         shapes = ", ".join(map(str, sorted({array.shape for array in arrays})))
         raise FastLSTMError(f"{who}: inputs have the shapes {shapes}; expected one shape (batch, features)")

@@ -1,4 +1,4 @@
-"""What can make a step in TensorFlow 1: what its LSTM cells share, and MultiRNNCell; and how either runs."""
+"""What can make a step in TensorFlow 1: what its LSTM cells share, and MultiRNNCell."""
 
 from __future__ import annotations
 
@@ -8,40 +8,46 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlstm import _core
-from fastlstm.arrays import as_float
-from fastlstm.errors import FastLSTMError
+from fastlstm.arrays import as_array, as_float
+from fastlstm.errors import FastLSTMError, UnsupportedLayerError
 from fastlstm.layers.base import Array, resolve_dtype
 from fastlstm.layers.cells import flag
-from fastlstm.layers.core import positive
 from fastlstm.layers.lstm import LSTM
-from fastlstm.layers.recurrent import within
-from fastlstm.tf1.variables import LSTMStateTuple, LSTMVariables
+from fastlstm.layout_parts import as_index, as_list
+from fastlstm.tf1.arguments import real
+from fastlstm.tf1.running import run, settling
+from fastlstm.tf1.variables import HasWeights, LSTMStateTuple, LSTMVariables
 
 
-class RNNCell:
-    """What can make a step: an LSTM cell, or a MultiRNNCell of them."""
+class RNNCell(HasWeights):
+    """What can make a step: an LSTM cell, or a MultiRNNCell of them; a program's own classes are not run."""
 
     @property
     def who(self) -> str:
         """Names the cell in errors."""
-        raise NotImplementedError
+        return type(self).__name__
 
     @property
     def state_size(self) -> Any:
         """Widths of the states, nested as the state is."""
-        raise NotImplementedError
+        raise self._not_ours()
 
     @property
     def output_size(self) -> int:
         """Width of the output."""
-        raise NotImplementedError
+        raise self._not_ours()
 
     def cells(self) -> list[LSTMCellBase]:
         """The LSTMs in it, in the order in which they run."""
-        raise NotImplementedError
+        raise self._not_ours()
 
-    def split(self, state: Any, batch: int) -> list[list[Array] | None]:
+    def get_weights(self) -> list[Array]:
+        raise self._not_ours()
+
+    def _not_ours(self) -> FastLSTMError:
+        return FastLSTMError(f"{self.who}: expected an LSTM cell or a MultiRNNCell of fastlstm.tf1")
+
+    def split(self, state: Any, batch: int, dtype: str) -> list[list[Array] | None]:
         """A state as the layers of ``cells`` take theirs: ``[h, c]`` each, or None for zeros."""
         raise NotImplementedError
 
@@ -49,8 +55,14 @@ class RNNCell:
         """The state of the cell from ``(h, c)`` of each of ``cells``."""
         raise NotImplementedError
 
-    def layers(self, features: int, dtype: Any) -> list[LSTM]:
-        """The layers that compute it, for inputs of that width."""
+    def check_features(self, features: int) -> None:
+        """Refuse inputs of a width that the variables are not for."""
+        for cell in self.cells():
+            cell.check_features(features)
+            features = cell.output_size
+
+    def layers(self, features: int, dtype: str) -> list[LSTM]:
+        """The layers that compute it, for inputs of that width; cells without variables get new ones."""
         found = []
         for cell in self.cells():
             found.append(cell.layer(features, dtype))
@@ -59,9 +71,13 @@ class RNNCell:
 
     def zero_state(self, batch_size: int, dtype: Any) -> Any:
         """Zeros for the states, nested as ``state_size`` is, each (batch_size, width)."""
-        batch = positive(batch_size, f"{self.who}: batch_size")
-        name = resolve_dtype(dtype, self.who)
-        return _zeros(self.state_size, batch, name)
+        batch, name = as_index(batch_size), resolve_dtype(dtype, self.who)
+        if batch is None or batch < 0:
+            raise FastLSTMError(f"{self.who}: batch_size is {batch_size!r}; expected an integer, 0 or more")
+        try:
+            return _zeros(self.state_size, batch, name)
+        except (ValueError, OverflowError, MemoryError) as error:
+            raise FastLSTMError(f"{self.who}: batch_size is {batch_size!r}: {error}") from None
 
     def __call__(self, inputs: ArrayLike, state: Any, scope: Any = None) -> tuple[Array, Any]:
         """One step.
@@ -80,11 +96,13 @@ class RNNCell:
         state
             After the step, nested as before.
         """
-        x = as_float(inputs, self.cells()[0].settled(None), f"{self.who}: inputs")
+        cells = self.cells()
+        name = settling(cells, None, state)
+        x = as_float(inputs, cells[0].computes_in(name), f"{self.who}: inputs")
         if x.ndim != 2 or state is None:
             found = "no state" if state is None else f"inputs of shape {x.shape}"
             raise FastLSTMError(f"{self.who} got {found}; expected inputs (batch, features) and a state")
-        y, after = run(self, x[:, None], state)
+        y, after = run(self, x[:, None], state, None, name)
         return y[:, 0], after
 
 
@@ -95,68 +113,10 @@ def _zeros(size: Any, batch: int, dtype: str) -> Any:
     return LSTMStateTuple(*parts) if isinstance(size, LSTMStateTuple) else tuple(parts)
 
 
-def run(cell: RNNCell, x: Array, state: Any, mask: Array | None = None, dtype: Any = None) -> tuple[Array, Any]:
-    """A cell over sequences (batch, steps, features): outputs, with zeros where the mask is False, and the state.
-
-    The library runs all LSTMs of the cell in one call, unless they differ in how they are to run.
-    """
-    layers, before = cell.layers(x.shape[2], dtype), cell.split(state, len(x))
-    numbers = range(len(layers))
-    after: list[Any] = []
-    for group in [numbers] if are_alike(layers) else [range(n, n + 1) for n in numbers]:
-        x = layers[group[0]]._as_sequences(x)
-        y = np.empty((*x.shape[:2], layers[group[-1]].output_size), x.dtype)
-        jobs = tuple(
-            layers[n]._job(x, before[n], mask, y if n == group[-1] else None, below=n != group[0]) for n in group
-        )
-        _core.run_layers(jobs, True)
-        after += [layers[n]._finish(job)[1:] for n, job in zip(group, jobs, strict=True)]
-        x = y
-    return x, cell.joined(after)
-
-
-def run_both_ways(
-    cells: tuple[RNNCell, RNNCell], x: Array, states: tuple[Any, Any], mask: Array | None, dtype: Any
-) -> list[tuple[Array, Any]]:
-    """As :func:`run`, for a cell from the first step on and one from the last one: both outputs in x's order."""
-    ways = (x, x[:, ::-1])
-    # From the end, a row's padding comes first: masked steps hold the initial state until its own steps begin.
-    masks = (mask, None if mask is None else mask[:, ::-1])
-    layers = [layer for cell in cells for layer in cell.layers(x.shape[2], dtype)]
-    if len(layers) > 2 or not are_alike(layers):
-        (forward, state_fw), (backward, state_bw) = (
-            run(*given, dtype) for given in zip(cells, ways, states, masks, strict=True)
-        )
-        return [(forward, state_fw), (backward[:, ::-1], state_bw)]
-    outputs = [np.empty((*x.shape[:2], layer.output_size), x.dtype) for layer in layers]
-    places = (outputs[0], outputs[1][:, ::-1])
-    before = [cell.split(state, len(x))[0] for cell, state in zip(cells, states, strict=True)]
-    jobs = tuple(
-        layer._job(layer._as_sequences(way), given, used, y)
-        for layer, way, given, used, y in zip(layers, ways, before, masks, places, strict=True)
-    )
-    _core.run_layers(jobs, False)
-    after = [layer._finish(job)[1:] for layer, job in zip(layers, jobs, strict=True)]
-    return [(y, cell.joined([state])) for y, cell, state in zip(outputs, cells, after, strict=True)]
-
-
-def are_alike(layers: list[LSTM]) -> bool:
-    """Whether one call of the library can run them."""
-    return len({(layer.isa, layer.dtype, layer.threads) for layer in layers}) == 1
-
-
-def batch_major(x: Array, time_major: bool, who: str) -> Array:
-    """Sequences as (batch, steps, features): a view of them."""
-    if x.ndim != 3:
-        axes = "(steps, batch, features)" if time_major else "(batch, steps, features)"
-        raise FastLSTMError(f"{who}: inputs have shape {x.shape}; expected {axes}")
-    return x.swapaxes(0, 1) if time_major else x
-
-
-def lengths_mask(sequence_length: Any, x: Array, who: str) -> Array | None:
-    """Which steps of each row there are; None where all are."""
-    batch, steps, _ = x.shape
-    return None if sequence_length is None else within(sequence_length, batch, steps, f"{who}: sequence_length")
+def check_cell(cell: Any, what: str) -> None:
+    """Refuse what is no cell of ours, a class that a program derived from RNNCell among it."""
+    if not isinstance(cell, LSTMCellBase | MultiRNNCell):
+        raise FastLSTMError(f"{what} is {cell!r}; expected an LSTM cell or a MultiRNNCell of fastlstm.tf1")
 
 
 class LSTMCellBase(LSTMVariables, RNNCell):
@@ -175,13 +135,13 @@ class LSTMCellBase(LSTMVariables, RNNCell):
     def cells(self) -> list[LSTMCellBase]:
         return [self]
 
-    def split(self, state: Any, batch: int) -> list[list[Array] | None]:
+    def split(self, state: Any, batch: int, dtype: str) -> list[list[Array] | None]:
         if state is not None and not self.state_is_tuple:
-            both = np.asarray(state)
+            both = as_array(state, f"{self.who}: state")
             if both.shape != (batch, self.state_size):
                 raise FastLSTMError(f"{self.who}: state has shape {both.shape}; expected ({batch}, {self.state_size})")
             state = both[:, : self.num_units], both[:, self.num_units :]
-        return [self.states(state, batch)]
+        return [self.states(state, batch, dtype)]
 
     def joined(self, states: list[tuple[Array, Array]]) -> Any:
         ((h, c),) = states
@@ -201,8 +161,10 @@ class MultiRNNCell(RNNCell):
     """
 
     def __init__(self, cells: Sequence[RNNCell], state_is_tuple: bool = True) -> None:
-        if not isinstance(cells, list | tuple) or not cells or not all(isinstance(c, RNNCell) for c in cells):
+        if not isinstance(cells, list | tuple) or not cells:
             raise FastLSTMError(f"MultiRNNCell: cells is {cells!r}; expected a list of cells of fastlstm.tf1")
+        for number, cell in enumerate(cells):
+            check_cell(cell, f"MultiRNNCell: cells[{number}]")
         self._cells: list[RNNCell] = list(cells)
         self.state_is_tuple = flag(state_is_tuple, "MultiRNNCell: state_is_tuple")
         if not self.state_is_tuple and not all(isinstance(cell.state_size, int) for cell in cells):
@@ -226,19 +188,20 @@ class MultiRNNCell(RNNCell):
     def cells(self) -> list[LSTMCellBase]:
         return [inner for cell in self._cells for inner in cell.cells()]
 
-    def split(self, state: Any, batch: int) -> list[list[Array] | None]:
+    def split(self, state: Any, batch: int, dtype: str) -> list[list[Array] | None]:
         if state is None:
             parts: list[Any] = [None] * len(self._cells)
         elif self.state_is_tuple:
             parts = list(state) if isinstance(state, list | tuple) else []
         else:
-            whole, widths = np.asarray(state), [cell.state_size for cell in self._cells]
+            whole, widths = as_array(state, f"{self.who}: state"), [cell.state_size for cell in self._cells]
             if whole.shape != (batch, sum(widths)):
                 raise FastLSTMError(f"{self.who}: state has shape {whole.shape}; expected ({batch}, {sum(widths)})")
             parts = np.split(whole, np.cumsum(widths)[:-1], axis=1)
         if len(parts) != len(self._cells):
             raise FastLSTMError(f"{self.who}: state has {len(parts)} parts; expected a tuple of {len(self._cells)}")
-        return [found for cell, part in zip(self._cells, parts, strict=True) for found in cell.split(part, batch)]
+        pairs = zip(self._cells, parts, strict=True)
+        return [found for cell, part in pairs for found in cell.split(part, batch, dtype)]
 
     def joined(self, states: list[tuple[Array, Array]]) -> Any:
         given = iter(states)
@@ -251,12 +214,14 @@ class MultiRNNCell(RNNCell):
 
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Replace the variables of all cells; see :meth:`LSTMCell.set_weights`."""
-        counts = [len(cell.weight_names) for cell in self.cells()]
+        cells = self.cells()
+        counts = [len(cell.weight_names) for cell in cells]
+        weights = as_list(weights, f"{self.who}: set_weights: weights")
         if len(weights) != sum(counts):
             raise FastLSTMError(f"{self.who}: set_weights got {len(weights)} arrays; expected {sum(counts)}")
         given = iter(weights)
-        checked = [cell.checked([next(given) for _ in range(n)]) for cell, n in zip(self.cells(), counts, strict=True)]
-        for cell, arrays in zip(self.cells(), checked, strict=True):
+        checked = [cell.checked([next(given) for _ in range(n)]) for cell, n in zip(cells, counts, strict=True)]
+        for cell, arrays in zip(cells, checked, strict=True):
             cell.keep(arrays)
 
     def load_checkpoint(self, checkpoint: Any, scope: str = "") -> None:
@@ -272,3 +237,34 @@ class MultiRNNCell(RNNCell):
             inner = cell._places() if isinstance(cell, MultiRNNCell) else [((), one) for one in cell.cells()]
             found += [((number, *place), one) for place, one in inner]
         return found
+
+
+def DropoutWrapper(
+    cell: RNNCell,
+    input_keep_prob: Any = 1.0,
+    output_keep_prob: Any = 1.0,
+    state_keep_prob: Any = 1.0,
+    variational_recurrent: Any = False,
+    input_size: Any = None,
+    dtype: Any = None,
+    seed: Any = None,
+    dropout_state_filter_visitor: Any = None,
+) -> RNNCell:
+    """``tf.nn.rnn_cell.DropoutWrapper`` at inference, where it is the cell itself.
+
+    Parameters
+    ----------
+    cell : RNNCell
+    input_keep_prob, output_keep_prob, state_keep_prob : float
+        1; anything else drops out, and is refused.
+    variational_recurrent, input_size, dtype, seed, dropout_state_filter_visitor
+        Matter in training only: accepted and inert.
+    """
+    check_cell(cell, "DropoutWrapper: cell")
+    kept = {
+        "input_keep_prob": input_keep_prob, "output_keep_prob": output_keep_prob, "state_keep_prob": state_keep_prob,
+    }  # fmt: skip
+    for name, value in kept.items():
+        if real(value, f"DropoutWrapper: {name}") != 1:
+            raise UnsupportedLayerError(f"DropoutWrapper: {name} is {value!r}; expected 1: dropout is for training")
+    return cell

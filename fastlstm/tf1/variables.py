@@ -1,8 +1,7 @@
-"""What TensorFlow 1's LSTM classes share: arguments, variables in checkpoint order, the layer that computes them."""
+"""What TensorFlow 1's LSTM classes share: variables in checkpoint order, and the layer that computes them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,10 +15,9 @@ from fastlstm.layers.base import Array, resolve_dtype, snake_case
 from fastlstm.layers.cells import OWN_ARGUMENTS
 from fastlstm.layers.core import positive
 from fastlstm.layers.lstm import LSTM
+from fastlstm.layout_parts import as_list
 from fastlstm.layouts import tf1_to_keras
-
-#: Activations that had another meaning, or another name, in TensorFlow 1.
-_RENAMED = {"hard_sigmoid": "hard_sigmoid_keras2", "identity": "linear"}
+from fastlstm.tf1 import arguments
 
 
 class LSTMStateTuple(NamedTuple):
@@ -37,7 +35,22 @@ class LSTMStateTuple(NamedTuple):
         return found
 
 
-class LSTMVariables:
+class HasWeights:
+    """TensorFlow's names for what there are variables of; here these are copies, for reading only."""
+
+    def get_weights(self) -> list[Array]:
+        """Copies of the variables."""
+        raise NotImplementedError
+
+    @property
+    def weights(self) -> list[Array]:
+        """As ``get_weights()``."""
+        return self.get_weights()
+
+    variables = trainable_variables = trainable_weights = weights
+
+
+class LSTMVariables(HasWeights):
     """Arguments and variables of one LSTM.
 
     A class that derives from it says in ``variable_shapes`` which variables there are, and in ``_layer_weights``
@@ -71,19 +84,18 @@ class LSTMVariables:
         **options: Any,
     ) -> None:
         class_name = type(self).__name__
-        if name is not None and not isinstance(name, str):
-            raise FastLSTMError(f"{class_name}: name is {name!r}; expected a string")
-        self.name = snake_case(class_name) if name is None else name
+        self.name = arguments.text_or_none(name, f"{class_name}: name") or snake_case(class_name)
+        arguments.refuse_unknown(kwargs, class_name)
         self.num_units = positive(num_units, f"{self.who}: num_units")
-        self.forget_bias = real(forget_bias, f"{self.who}: forget_bias")
+        self.forget_bias = arguments.real(forget_bias, f"{self.who}: forget_bias")
         self.dtype = None if dtype is None else resolve_dtype(dtype, self.who)
-        self._initializer = initializers.get(initializer, f"{self.who}: initializer")
-        own = {key: kwargs.pop(key) for key in OWN_ARGUMENTS if key in kwargs}
-        if unknown := sorted(set(kwargs) - {"trainable"}):
-            raise FastLSTMError(f"{class_name}: unrecognized keyword arguments {unknown}")
+        initializers.get(initializer, f"{self.who}: initializer")
+        self._initializer = initializer
         self._options = {
-            "activation": _activation(activation), **{key: value for key, value in options.items() if value}, **own,
-        }  # fmt: skip
+            "activation": arguments.activation(activation, f"{self.who}: activation"),
+            **{key: value for key, value in options.items() if value},
+            **{key: kwargs[key] for key in OWN_ARGUMENTS if key in kwargs},
+        }
         self._new_layer("float32")  # says now what is wrong with an argument, not at the first step
         self._arrays: dict[str, Array] | None = None
         #: A layer, and the arrays that it was made of.
@@ -111,7 +123,10 @@ class LSTMVariables:
     def _initial(self, name: str, shape: tuple[int, ...]) -> ArrayLike:
         """What a variable begins with that nothing was loaded for."""
         dtype = self.dtype or "float32"
-        return np.zeros(shape, dtype) if name == "bias" else self._initializer(shape, dtype)
+        if name == "bias":
+            return np.zeros(shape, dtype)
+        # A new one for each variable: one and the same would give all peepholes the same numbers.
+        return initializers.get(self._initializer, f"{self.who}: initializer")(shape, dtype)
 
     def _layer_weights(self, arrays: dict[str, Array]) -> list[Array]:
         """The variables as ``fastlstm.LSTM`` takes them, forget_bias in its bias."""
@@ -134,7 +149,8 @@ class LSTMVariables:
 
     def build(self, inputs_shape: Sequence[int | None]) -> None:
         """Create the variables for inputs of that shape, of which the last size counts, with TensorFlow 1's values."""
-        features = positive(tuple(inputs_shape)[-1], f"{self.who}: the last size of inputs_shape")
+        sizes = as_list(inputs_shape, f"{self.who}: inputs_shape", "(batch, features)") or [None]
+        features = positive(sizes[-1], f"{self.who}: the last size of inputs_shape")
         self.keep({name: np.asarray(self._initial(name, s)) for name, s in self.variable_shapes(features).items()})
 
     def get_weights(self) -> list[Array]:
@@ -163,8 +179,10 @@ class LSTMVariables:
         names = self.weight_names
         if isinstance(weights, Mapping):
             if set(weights) != set(names):
-                raise FastLSTMError(f"{self.who}: set_weights got {sorted(weights)}; expected {', '.join(names)}")
+                found = sorted(map(str, weights))
+                raise FastLSTMError(f"{self.who}: set_weights got {found}; expected {', '.join(names)}")
             weights = [weights[name] for name in names]
+        weights = as_list(weights, f"{self.who}: set_weights: weights")
         if len(weights) != len(names):
             raise FastLSTMError(
                 f"{self.who}: set_weights got {len(weights)} arrays; expected {len(names)}: {', '.join(names)}"
@@ -176,8 +194,8 @@ class LSTMVariables:
         for name, shape in self.variable_shapes(max(1, features)).items():
             array = arrays[name]
             if array is None or array.shape != shape:
-                found = "no array of numbers" if array is None else f"of shape {array.shape}"
-                raise FastLSTMError(f"{self.who}: set_weights: {name} is {found}; expected numbers of shape {shape}")
+                shown = "no array of numbers" if array is None else f"of shape {array.shape}"
+                raise FastLSTMError(f"{self.who}: set_weights: {name} is {shown}; expected numbers of shape {shape}")
             kept[name] = array.copy() if array.dtype.kind == "f" else array.astype(np.float64)
         return kept
 
@@ -210,27 +228,30 @@ class LSTMVariables:
 
     # -- computing ------------------------------------------------------------------------------------
 
-    def settled(self, dtype: Any) -> np.dtype[Any]:
-        """What it computes in from now on: its own dtype or, where that was left open, the one a caller asks for."""
-        asked = None if dtype is None else resolve_dtype(dtype, self.who)
-        if asked and self.dtype and asked != self.dtype:
-            raise FastLSTMError(f"{self.who} computes in {self.dtype}; dtype is {asked}: give both the same")
-        self.dtype = self.dtype or asked or "float32"
-        return np.dtype(self.dtype)
+    def computes_in(self, dtype: str | None) -> np.dtype[Any]:
+        """Its own dtype or, where that was left open, this one."""
+        return np.dtype(self.dtype or dtype or "float32")
 
-    def layer(self, features: int, dtype: Any) -> LSTM:
-        """The layer that computes this LSTM for inputs of that width; without variables it gets new ones."""
-        name = self.settled(dtype).name
+    def check_features(self, features: int) -> None:
+        """Refuse inputs of a width that the variables are not for."""
+        if self._arrays is not None:
+            expected = self._arrays[self.weight_names[0]].shape[0] - self.output_size
+            if features != expected:
+                raise FastLSTMError(f"{self.who}: inputs have {features} features; expected {expected}")
+
+    def layer(self, features: int, dtype: str | None = None) -> LSTM:
+        """The layer that computes this LSTM for inputs of that width; without variables it gets new ones.
+
+        What it computes in is settled by that, for good.
+        """
+        self.check_features(features)
+        self.dtype = self.computes_in(dtype).name
         if self._arrays is None:
             self.build((features,))
         arrays = self._arrays
         assert arrays is not None
-        shape = arrays[self.weight_names[0]].shape
-        if shape[0] != features + self.output_size:
-            expected = shape[0] - self.output_size
-            raise FastLSTMError(f"{self.who}: inputs have {features} features; expected {expected}")
         if self._made is None or self._made[0] is not arrays:
-            layer = self._new_layer(name)
+            layer = self._new_layer(self.dtype)
             layer.set_weights(self._layer_weights(arrays))
             self._made = arrays, layer
             return layer
@@ -242,7 +263,7 @@ class LSTMVariables:
             return_sequences=True, return_state=True, zero_output_for_mask=True,
         )  # fmt: skip
 
-    def states(self, state: Any, batch: int) -> list[Array] | None:
+    def states(self, state: Any, batch: int, dtype: str) -> list[Array] | None:
         """``[h, c]`` for the layer, from a tuple of c and h; None where there is none."""
         if state is None:
             return None
@@ -254,35 +275,8 @@ class LSTMVariables:
             raise FastLSTMError(f"{self.who}: state is {type(state).__name__} of {len(parts)}; expected (c, h)")
         found = []
         for key, part, width in zip("ch", parts, (self.num_units, self.output_size), strict=True):
-            array = as_float(part, self.settled(None), f"{self.who}: state {key}")
+            array = as_float(part, self.computes_in(dtype), f"{self.who}: state {key}")
             if array.shape != (batch, width):
                 raise FastLSTMError(f"{self.who}: state {key} has shape {array.shape}; expected ({batch}, {width})")
             found.append(array)
         return found[::-1]
-
-
-def _activation(given: Any) -> Any:
-    """What ``fastlstm.LSTM`` takes for an activation of TensorFlow 1, where None is tanh."""
-    if callable(given) and (getattr(given, "__module__", None) or "").startswith("tensorflow"):
-        given = getattr(given, "__name__", given)
-    return _RENAMED.get(given, given) if isinstance(given, str) and given else given or "tanh"
-
-
-def real(value: Any, what: str) -> float:
-    """``value`` as a finite float; booleans, text and the rest are refused."""
-    try:
-        number = math.nan if isinstance(value, bool | np.bool_ | str | bytes) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise FastLSTMError(f"{what} is {value!r}; expected a number")
-    return number
-
-
-def clip(value: Any, what: str) -> float | None:
-    """A bound above zero, or None for none."""
-    if value is None:
-        return None
-    if (bound := real(value, what)) <= 0:
-        raise FastLSTMError(f"{what} is {value!r}; expected a number above 0, or None")
-    return bound
