@@ -193,8 +193,6 @@ def test_what_is_no_model_is_refused(tmp_path, rng):
     for name in ("folder", "empty", "zip", "none", "missing"):
         with pytest.raises(ModelFileError, match=f"^'.*{name}': "):
             LSTM.from_model(tmp_path / name)
-    with pytest.raises(ModelFileError, match=r"^None: "):
-        LSTM.from_model(None)
 
 
 def test_cut_and_flipped_files_give_the_layer_or_a_refusal(tmp_path, rng):

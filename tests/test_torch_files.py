@@ -65,7 +65,7 @@ def test_files_that_torch_saved_are_read(tmp_path):
     for data in files.values():
         assert_same(loaded(tmp_path, data), wanted)
         ours = LSTM(2, 3, bidirectional=True)
-        ours.load_state_dict(tmp_path / "file", "lstm.")
+        ours.load_state_dict(tmp_path / "file", prefix="lstm.")
         assert np.array_equal(ours.bias_hh_l0_reverse, wanted["model.lstm.bias_hh_l0_reverse"])
 
 
@@ -176,7 +176,7 @@ def test_state_dicts_inside_others_are_found(tmp_path):
     def first(name, prefix="", *others):
         path.write_bytes(nested(name, *others))
         ours = LSTM(2, 3)
-        ours.load_state_dict(path, prefix)
+        ours.load_state_dict(path, prefix=prefix)
         return np.array_equal(ours.weight_ih_l0, w.arrays(0)["weight_ih_l0"])
 
     assert first("state_dict") and first("model") and first("model", "model.")
@@ -203,7 +203,7 @@ def test_what_is_not_asked_for_is_not_read(tmp_path):
     os.truncate(path, path.stat().st_size + size)
     ours = LSTM(2, 3)
     with watched(tmp_path):
-        ours.load_state_dict(path, "lstm.")
+        ours.load_state_dict(path, prefix="lstm.")
     assert_same(ours.state_dict(), given)
     header = {"weight_ih_l0": {"dtype": "F32", "shape": [size // 16, 4], "data_offsets": [0, size]}}
     path.write_bytes(w.safetensors(header, b""))

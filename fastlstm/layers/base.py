@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastlstm.arrays import numbers_in, plain_dtype
+from fastlstm.arrays import as_array, numbers_in, plain_dtype
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.graph import Node, tensors_in
 from fastlstm.precision import PrecisionReport, report
@@ -356,12 +356,17 @@ class Layer:
             outputs = self.connect((inputs, *args), kwargs)
             self.fill()
             return outputs
-        arrays = tuple(map_structure(np.asarray, arg) if _is_nest(arg) else np.asarray(arg) for arg in (inputs, *args))
+        arrays = tuple(self._as_arrays(arg) for arg in (inputs, *args))
         if not self.built:
             self.build(self.input_shape_of(arrays, kwargs))
         if mask is not None:
             kwargs["mask"] = map_structure(lambda m: None if m is None else np.asarray(m, bool), mask)
         return self.call(*arrays, **kwargs)
+
+    def _as_arrays(self, arg: Any) -> Any:
+        """An argument of a call, or each leaf of it where it is a nest of arrays."""
+        what = f"{self.who}: input"
+        return map_structure(lambda leaf: as_array(leaf, what), arg) if _is_nest(arg) else as_array(arg, what)
 
     def connect(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Draw a call into a graph: the tensors that it will give. Weights are settled, not yet allocated."""

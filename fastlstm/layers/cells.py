@@ -22,7 +22,7 @@ from fastlstm.threads import get_num_threads
 
 def flag(value: Any, what: str) -> bool:
     """``value`` as a bool; 0 and 1 will do, anything else is refused."""
-    if isinstance(value, bool | np.bool_ | int) and value in (0, 1):
+    if isinstance(value, bool | np.bool_ | int | np.integer) and value in (0, 1):
         return bool(value)
     raise FastLSTMError(f"{what} is {value!r}; expected True or False")
 
@@ -104,8 +104,8 @@ class CellWeights(Layer):
         self.dropout = fraction(dropout, f"{self.who}: dropout")
         self.recurrent_dropout = fraction(recurrent_dropout, f"{self.who}: recurrent_dropout")
         self._real = np.dtype(self.dtype)
-        self.isa = choose_isa(isa, reproducible)
-        self.reproducible = reproducible
+        self.reproducible = flag(reproducible, f"{self.who}: reproducible")
+        self.isa = choose_isa(isa, self.reproducible)
         self.threads = None if threads is None else checked_threads(threads, f"{self.who}: threads")
         self._plan: _core.Plan | None = None
         self.precision = precision

@@ -294,7 +294,7 @@ class Recurrent(CellWeights):
         if len(shape) != 3:
             raise FastLSTMError(f"{self.who}: sequences has shape {shape}; expected three axes")
         batch, steps = shape[1::-1] if self.time_major else shape[:2]
-        used = within(lengths, batch, steps, self.who)
+        used = within(lengths, batch, steps, f"{self.who}: lengths")
         if mask is not None:
             used = used & self._as_mask(mask, batch, steps).view(bool)
         return used.T if self.time_major else used
@@ -311,13 +311,17 @@ class Recurrent(CellWeights):
 
 
 def within(lengths: Any, batch: int, steps: int, who: str) -> Array:
-    """The mask (batch, steps) of rows that have so many steps each."""
-    counts = as_array(lengths, f"{who}: lengths")
-    if counts.shape != (batch,) or (counts.dtype.kind not in "iu" and batch):
-        raise FastLSTMError(
-            f"{who}: lengths is {counts.dtype} of shape {counts.shape}; expected integers of shape ({batch},)"
-        )
-    if batch and not (0 <= counts.min() and counts.max() <= steps):
-        raise FastLSTMError(f"{who}: lengths lie in {counts.min()} to {counts.max()}; expected 0 to {steps}")
-    used: Array = np.arange(steps) < counts[:, None]
+    """The mask (batch, steps) of rows that have so many steps each; who names the argument, for errors."""
+    used: Array = np.arange(steps) < checked_lengths(lengths, batch, steps, who)[:, None]
     return used
+
+
+def checked_lengths(lengths: Any, batch: int, steps: int, who: str, least: int = 0) -> Array:
+    """Steps of each row, from ``least`` to ``steps``, as int64 (batch,)."""
+    counts = as_array(lengths, who)
+    if counts.shape != (batch,) or (counts.dtype.kind not in "iu" and batch):
+        raise FastLSTMError(f"{who} is {counts.dtype} of shape {counts.shape}; expected integers of shape ({batch},)")
+    wrong = np.flatnonzero((counts < least) | (counts > steps))
+    if wrong.size:
+        raise FastLSTMError(f"{who}[{wrong[0]}] is {counts[wrong[0]]}; expected {least} to {steps}")
+    return counts.astype(np.int64)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastlstm.activations import Curve
+from fastlstm.arrays import finite
 from fastlstm.errors import FastLSTMError
 
 #: The activations, in small letters: ours, and what onnxruntime takes for alpha and beta where the lists have come
@@ -47,18 +48,26 @@ def curves(names: Any, alphas: Any, betas: Any, directions: int) -> list[tuple[A
 
 def _numbers(values: Any, name: str) -> list[float]:
     """The list that may be left out."""
-    given = [] if values is None else values
-    listed = isinstance(given, list | tuple | np.ndarray)
-    for value in given if listed else [None]:
-        if isinstance(value, bool) or not isinstance(value, int | float | np.floating) or not math.isfinite(value):
-            raise FastLSTMError(f"onnx.LSTM: {name} is {values!r}; expected a list of finite numbers")
-    return [float(value) for value in given]
+    given = [] if values is None else values.tolist() if isinstance(values, np.ndarray) else values
+    found = [finite(value) for value in given] if isinstance(given, list | tuple) else [None]
+    numbers = [number for number in found if number is not None]
+    if len(numbers) < len(found):
+        raise FastLSTMError(f"onnx.LSTM: {name} is {values!r}; expected a list of finite numbers")
+    return numbers
 
 
 def bound(clip: Any) -> float | None:
     """The attribute clip; infinity is none."""
-    if clip is None:
+    if clip is None or (isinstance(clip, float | np.floating) and clip == math.inf):
         return None
-    if isinstance(clip, bool) or not isinstance(clip, int | float | np.floating) or not clip > 0:
+    number = finite(clip)
+    if number is None or number <= 0:
         raise FastLSTMError(f"onnx.LSTM: clip is {clip!r}; expected a number above 0, or None")
-    return float(clip) if clip < math.inf else None
+    return number
+
+
+def bit(value: Any, name: str) -> int:
+    """An attribute that is 0 or 1."""
+    if isinstance(value, int | np.integer | np.bool_) and value in (0, 1):
+        return int(value)
+    raise FastLSTMError(f"onnx.LSTM: {name} is {value!r}; expected 0 or 1")

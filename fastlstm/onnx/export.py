@@ -11,6 +11,7 @@ from fastlstm.errors import FastLSTMError, UnsupportedLayerError
 from fastlstm.layers.base import Layer, Shape
 from fastlstm.layers.core import positive
 from fastlstm.model import Model
+from fastlstm.onnx.files import as_path
 from fastlstm.onnx.graph import Graph
 from fastlstm.onnx.layers import DRAWN
 from fastlstm.onnx.recurrent import draw_bidirectional, draw_recurrent
@@ -29,20 +30,22 @@ _WITH_STATES: dict[type, Callable[[Graph, Any, str, Any], Any]] = {
 OPSETS = range(14, 23)
 
 
-def to_onnx(layer_or_model: Layer, path: str | os.PathLike[str] | None = None, *, opset: int = 17) -> Any:
+def to_onnx(layer_or_model: Layer, path: str | bytes | os.PathLike[str] | None = None, *, opset: int = 17) -> Any:
     """A layer or model as an ONNX model with its weights, for any number of rows and of steps.
 
     Its inputs and outputs are those of the layer or model, in their order, by the names of the layers. What is in it
     may be: LSTM, GRU, SimpleRNN and Bidirectional around one of them, Dense, Embedding, Activation, ELU, LeakyReLU,
     ReLU, Softmax, BatchNormalization, Dropout and its kin, TimeDistributed, Add, Average, Concatenate, Maximum,
     Minimum, Multiply, Subtract, Flatten, RepeatVector, Reshape; Sequential and Functional models, also in each other.
+    Weights are written as they were given, in float32 or float64, whatever ``precision`` they run in. A model takes
+    ids in the type of its Input, float32 where none is said, as in Keras; an Embedding alone takes int32.
 
     Parameters
     ----------
     layer_or_model : Layer or Model
         Built.
-    path : str or path-like, optional
-        The file to write.
+    path : str, bytes or path-like, optional
+        The file to write, in a directory that exists.
     opset : int
         Version of ONNX's operators, 14 to 22.
 
@@ -55,8 +58,12 @@ def to_onnx(layer_or_model: Layer, path: str | os.PathLike[str] | None = None, *
     UnsupportedLayerError
         ONNX cannot say what a layer computes, such as masks, a projection, or a state kept between calls.
     FastLSTMError
-        Not built, too large for a file, or the onnx package is missing (``pip install fastlstm[onnx]``).
+        Not built, too large for a file, no path or none that can be written to, or the onnx package is missing
+        (``pip install fastlstm[onnx]``).
     """
+    where = None if path is None else as_path(path, "to_onnx")
+    if where is not None and not os.path.isdir(os.path.dirname(os.path.realpath(where))):
+        raise FastLSTMError(f"to_onnx: {where!r}: there is no such directory")
     if not isinstance(layer_or_model, Layer):
         raise FastLSTMError(f"to_onnx: got {layer_or_model!r}; expected a layer or model of fastlstm")
     if positive(opset, "to_onnx: opset") not in OPSETS:
@@ -67,8 +74,8 @@ def to_onnx(layer_or_model: Layer, path: str | os.PathLike[str] | None = None, *
     else:
         _draw_alone(graph, layer_or_model)
     model = graph.model(layer_or_model.name, opset)
-    if path is not None:
-        with replacing(os.fspath(path)) as file:
+    if where is not None:
+        with replacing(where) as file:
             file.write(model.SerializeToString())
     return model
 

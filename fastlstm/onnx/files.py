@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlstm.arrays import as_array
 from fastlstm.errors import FastLSTMError, ModelFileError
 from fastlstm.loading.protobuf import Messages, Value, floats, integer, integers, text, whole
 from fastlstm.loading.tensors import SIZES, numbers
 
 MAX_BYTES = 2**31 - 1  # that a message of Protocol Buffers may have
 
+_DOMAINS = ("", "ai.onnx")  # ONNX's own operators
 _INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 _WEIGHTS = ("W", "R", "B", "P")
 #: The attributes of all versions: the field of an AttributeProto that holds each, and its number among the types.
@@ -38,15 +40,34 @@ _MOST_AXES = 8
 
 
 @contextmanager
-def named_errors(path: Any) -> Iterator[None]:
+def named_errors(path: str) -> Iterator[None]:
     """Whatever a damaged file provokes within becomes a ModelFileError that begins with the path."""
-    shown = repr(os.fspath(path)) if isinstance(path, str | os.PathLike) else repr(path)
     try:
         yield
     except Exception as error:
         text = str(error)[:1000] if isinstance(error, FastLSTMError) else f"cannot be read: {error}"[:1000]
         text = "".join(c if c.isprintable() else "?" for c in text)  # it may repeat something out of the file
-        raise ModelFileError(f"{shown}: {text}") from error
+        raise ModelFileError(f"{path!r}: {text}") from error
+
+
+@contextmanager
+def named_node(node: Any) -> Iterator[None]:
+    """Errors within begin with the node, which must be one."""
+    if not all(hasattr(node, field) for field in ("op_type", "input", "attribute")):
+        found = type(node).__name__
+        raise FastLSTMError(f"onnx.LSTM: got {found}; expected a node, with op_type, input and attribute")
+    try:
+        yield
+    except FastLSTMError as error:
+        raise type(error)(f"node {label(node)!r}: {error}") from None
+
+
+def as_path(path: Any, who: str) -> str:
+    """A path as a str; a number, which would be an open file's, and anything else is refused."""
+    found = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else "\0"
+    if "\0" in found:
+        raise FastLSTMError(f"{who}: path is {path!r}; expected a str, bytes or path-like, without null characters")
+    return found
 
 
 def label(node: Any) -> str:
@@ -54,12 +75,12 @@ def label(node: Any) -> str:
     return str(getattr(node, "name", "") or next(filter(None, getattr(node, "output", ())), ""))
 
 
-def find_node(path: str | os.PathLike[str], name: str | None) -> tuple[Any, dict[str, Any]]:
+def find_node(path: str, name: str | None) -> tuple[Any, dict[str, Any]]:
     """An LSTM node of a file's graph, and the constants of the graph by their names.
 
     Parameters
     ----------
-    path : str or path-like
+    path : str
     name : str, optional
         The node's, or one of its outputs'; may be left out where there is one LSTM alone.
     """
@@ -71,7 +92,7 @@ def find_node(path: str | os.PathLike[str], name: str | None) -> tuple[Any, dict
     messages = Messages()
     graph = messages.fields(whole(messages.fields(memoryview(data)).get(7, ())))
     every = [_node(messages, value) for value in graph.get(1, ())]
-    nodes = [node for node in every if node.op_type == "LSTM" and node.domain in ("", "ai.onnx")]
+    nodes = [node for node in every if node.op_type == "LSTM" and node.domain in _DOMAINS]
     named = [node for node in nodes if name is None or name == node.name or name in node.output]
     if len(named) != 1:
         known = ", ".join(repr(label(node)) for node in nodes[:20]) or "none"
@@ -123,8 +144,10 @@ def node_arguments(node: Any, initializers: Mapping[str, Any] | Iterable[Any]) -
     """What ``fastlstm.onnx.LSTM`` is made with for a node, and what the graph has of its calls' arguments."""
     if node.op_type != "LSTM":
         raise FastLSTMError(f"is of type {node.op_type!r}; expected LSTM")
-    tensors: Any = initializers
-    known = tensors if isinstance(tensors, Mapping) else {tensor.name: tensor for tensor in tensors}
+    domain = getattr(node, "domain", "")
+    if domain not in _DOMAINS:
+        raise FastLSTMError(f"is of domain {domain!r}; expected the LSTM of ONNX itself")
+    known = _by_name(initializers)
     names = dict(zip(_INPUTS, node.input, strict=False))
     if len(node.input) > len(_INPUTS) or not names.get("W") or not names.get("R"):
         raise FastLSTMError(f"has {len(node.input)} inputs; expected W and R among {', '.join(_INPUTS)}")
@@ -136,6 +159,20 @@ def node_arguments(node: Any, initializers: Mapping[str, Any] | Iterable[Any]) -
             raise ModelFileError(f"{slot}, {name!r}, is not among the initializers and constants; fold the graph first")
     arguments = attributes(node) | {slot: found.pop(slot) for slot in _WEIGHTS if slot in found}
     return arguments, found
+
+
+def _by_name(tensors: Any) -> Mapping[str, Any]:
+    """Initializers by their names."""
+    if isinstance(tensors, Mapping):
+        return tensors
+    try:
+        listed = list(tensors)
+    except TypeError:
+        listed = [None]
+    if not all(hasattr(tensor, "name") and hasattr(tensor, "data_type") for tensor in listed):
+        found = type(tensors).__name__
+        raise FastLSTMError(f"initializers is {found}; expected arrays by their names, or TensorProtos")
+    return {tensor.name: tensor for tensor in listed}
 
 
 def attributes(node: Any) -> dict[str, Any]:
@@ -162,7 +199,7 @@ def _decoded(value: Any) -> Any:
 def constant(value: Any, what: str) -> NDArray[Any]:
     """An initializer as an array: a TensorProto, or what NumPy takes for an array."""
     if not hasattr(value, "data_type"):
-        return np.asarray(value)
+        return as_array(value, what.removesuffix(","))
     if value.data_location == _EXTERNAL or len(value.external_data):
         raise ModelFileError(f"{what} lies in another file (external data), which is never opened: save it in one file")
     if value.data_type not in _TENSORS:

@@ -15,9 +15,9 @@ from fastlstm.errors import FastLSTMError
 from fastlstm.layers.cells import flag
 from fastlstm.layers.core import positive
 from fastlstm.layers.recurrent import within
-from fastlstm.layouts import gates, onnx_to_keras
-from fastlstm.onnx.attributes import bound, curves
-from fastlstm.onnx.files import find_node, label, named_errors, node_arguments
+from fastlstm.onnx.attributes import bit, bound, curves
+from fastlstm.onnx.files import as_path, find_node, named_errors, named_node, node_arguments
+from fastlstm.onnx.weights import dtype_of, shaped, sides_of
 
 Array = NDArray[Any]
 
@@ -36,7 +36,8 @@ class LSTM:
     Parameters
     ----------
     W : array_like, shape (D, 4U, I)
-        Gates i, o, f, c. The layer computes in float64 where this is float64, else in float32.
+        Gates i, o, f, c. The layer computes in float64 where this is an array or tensor of float64, or a list of
+        Python's floats, else in float32.
     R : array_like, shape (D, 4U, U)
     B : array_like, shape (D, 8U), optional
         Wb, then Rb.
@@ -96,16 +97,19 @@ class LSTM:
         if not isinstance(direction, str) or direction not in _DIRECTIONS:
             raise FastLSTMError(f"onnx.LSTM: direction is {direction!r}; expected one of {', '.join(_DIRECTIONS)}")
         self.direction, self.num_directions = direction, 2 if direction == "bidirectional" else 1
-        self.layout = int(flag(layout, "onnx.LSTM: layout"))
-        self._real = np.dtype(np.float64 if getattr(W, "dtype", None) == np.float64 else np.float32)
-        weights = self._weights(W, R, B, P, bool(flag(input_forget, "onnx.LSTM: input_forget")))
+        self.layout = bit(layout, "layout")
+        coupled = bool(bit(input_forget, "input_forget"))
+        self._real = dtype_of(W)
+        weights, (_, rows, self.input_size) = sides_of(W, R, B, P, self.num_directions, self._real, coupled)
+        self.hidden_size = rows // 4
+        reproducible = flag(reproducible, "onnx.LSTM: reproducible")
         if hidden_size is not None and positive(hidden_size, "onnx.LSTM: hidden_size") != self.hidden_size:
             raise FastLSTMError(f"onnx.LSTM: hidden_size is {hidden_size!r}; R has {self.hidden_size} units")
         functions = curves(activations, activation_alpha, activation_beta, self.num_directions)
         sides: list[Any] = [
             layers.LSTM(
                 self.hidden_size, activation=g, recurrent_activation=f, output_activation=h, use_bias=B is not None,
-                peepholes=P is not None, coupled_gates="forget" if input_forget else None, input_clip=bound(clip),
+                peepholes=P is not None, coupled_gates="forget" if coupled else None, input_clip=bound(clip),
                 go_backwards=direction == "reverse" or d == 1, zero_output_for_mask=True, return_sequences=True,
                 return_state=True, dtype=self._real, isa=isa, reproducible=reproducible, threads=threads,
                 precision=precision,
@@ -122,39 +126,19 @@ class LSTM:
         self._layer.set_weights([array for own in weights for array in own])
         self._given: dict[str, Any] = {}
 
-    def _weights(
-        self, W: ArrayLike, R: ArrayLike, B: ArrayLike | None, P: ArrayLike | None, coupled: bool
-    ) -> list[list[Array]]:
-        """Each direction's in Keras's layout, without those of f where the gates are coupled."""
-        w = as_float(W, self._real, "onnx.LSTM: W")
-        if w.ndim != 3 or len(w) != self.num_directions or w.shape[1] % 4 or not w.size:
-            raise FastLSTMError(
-                f"onnx.LSTM: W has shape {w.shape}; expected ({self.num_directions}, 4 * hidden_size, input_size)"
-            )
-        count, rows, self.input_size = w.shape
-        units = self.hidden_size = rows // 4
-        r = self._shaped(R, "R", (count, rows, units))
-        b = None if B is None else self._shaped(B, "B", (count, 2 * rows))
-        p = None if P is None else self._shaped(P, "P", (count, 3 * units))
-        found = []
-        for d in range(count):
-            arrays = onnx_to_keras(w, r, b, p, direction=d).as_list()
-            if coupled:  # all but the peepholes have gates side by side
-                last = len(arrays) - (p is not None)
-                arrays[:last] = [gates(array, "keras", "ico") for array in arrays[:last]]
-            found.append(arrays)
-        return found
-
-    def _shaped(self, value: ArrayLike, name: str, shape: tuple[int, ...]) -> Array:
-        array = as_float(value, self._real, f"onnx.LSTM: {name}")
-        if array.shape != shape:
-            raise FastLSTMError(f"onnx.LSTM: {name} has shape {array.shape}; expected {shape}")
-        return array
-
     # -- from files ---------------------------------------------------------------------------------
 
     @classmethod
-    def from_node(cls, node: Any, initializers: Mapping[str, Any] | Iterable[Any], **how_to_run: Any) -> LSTM:
+    def from_node(
+        cls,
+        node: Any,
+        initializers: Mapping[str, Any] | Iterable[Any],
+        *,
+        isa: str | None = None,
+        reproducible: bool = False,
+        threads: int | None = None,
+        precision: str = "float32",
+    ) -> LSTM:
         """The operator that a node of a graph describes.
 
         Parameters
@@ -163,43 +147,62 @@ class LSTM:
         initializers : mapping of str to array_like or onnx.TensorProto, or iterable of onnx.TensorProto
             Such as ``model.graph.initializer``. W, R, B and P must be there; sequence_lens, initial_h and initial_c
             that are there serve all calls which are not given others.
-        **how_to_run
-            isa, reproducible, threads, precision.
+        isa, reproducible, threads, precision
+            As of :class:`fastlstm.LSTM`.
 
         Raises
         ------
         FastLSTMError
             Not an LSTM node, or one that the operator's definition does not allow.
         """
-        try:
+        with named_node(node):
             arguments, given = node_arguments(node, initializers)
-            made = cls(**arguments, **how_to_run)
-        except FastLSTMError as error:
-            raise type(error)(f"node {label(node)!r}: {error}") from None
+            made = cls(**arguments, isa=isa, reproducible=reproducible, threads=threads, precision=precision)
         made._given = given
         return made
 
     @classmethod
-    def from_model(cls, path: str | os.PathLike[str], name: str | None = None, **how_to_run: Any) -> LSTM:
+    def from_model(
+        cls,
+        path: str | bytes | os.PathLike[str],
+        name: str | None = None,
+        *,
+        isa: str | None = None,
+        reproducible: bool = False,
+        threads: int | None = None,
+        precision: str = "float32",
+    ) -> LSTM:
         """The operator that an LSTM node of a file describes, with its weights.
 
         Parameters
         ----------
-        path : str or path-like
+        path : str, bytes or path-like
             A file of ONNX's. The onnx package is not needed.
         name : str, optional
             The node's, or one of its outputs'. Needed where the graph has several LSTM nodes.
-        **how_to_run
-            isa, reproducible, threads, precision.
+        isa, reproducible, threads, precision
+            As of :class:`fastlstm.LSTM`.
 
         Raises
         ------
         ModelFileError
             The file is none of ONNX's or damaged; it has no such node; or a weight is computed in the graph, or lies
             in another file (external data), which is never opened.
+        FastLSTMError
+            Another argument is wrong.
         """
-        with named_errors(path):
-            return cls.from_node(*find_node(path, name), **how_to_run)
+        where = as_path(path, "onnx.LSTM: from_model")
+        how: dict[str, Any] = {"isa": isa, "reproducible": reproducible, "threads": threads, "precision": precision}
+        with named_errors(where):
+            node, constants = find_node(where, name)
+            with named_node(node):
+                arguments, given = node_arguments(node, constants)
+        flag(reproducible, "onnx.LSTM: reproducible")
+        layers.LSTM(1, dtype=dtype_of(arguments["W"]), **how)  # what is wrong in these is not the file's fault
+        with named_errors(where), named_node(node):
+            made = cls(**arguments, **how)
+        made._given = given
+        return made
 
     # -- running ------------------------------------------------------------------------------------
 
@@ -267,7 +270,7 @@ class LSTM:
             return None
         shape = (self.num_directions, batch, self.hidden_size)
         what = name if given is not None else f"the graph's {name}"
-        state = self._shaped(chosen, what, (shape[1], shape[0], shape[2]) if self.layout else shape)
+        state = shaped(chosen, what, (shape[1], shape[0], shape[2]) if self.layout else shape, self._real)
         return state.swapaxes(0, 1) if self.layout else state
 
     def __repr__(self) -> str:

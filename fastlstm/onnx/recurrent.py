@@ -180,7 +180,7 @@ def _lstm(layer: Any) -> Side:
     refused = [f"{name}={getattr(variant, name)!r}" for name in _REFUSED if getattr(variant, name) is not None]
     if variant.coupled_gates == "input":
         refused.append("coupled_gates='input' (ONNX has f = 1 - i, which is 'forget')")
-    if variant.return_gates:
+    if layer.return_gates:
         refused.append("return_gates=True")
     if refused:
         raise UnsupportedLayerError(f"to_onnx: {layer.who}: {', '.join(refused)} cannot be said in ONNX")

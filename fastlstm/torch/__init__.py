@@ -10,7 +10,7 @@ from fastlstm.layers.base import Array
 from fastlstm.torch.cell import LSTMCell
 from fastlstm.torch.lstm import LSTM
 from fastlstm.torch.packed import PackedSequence, pack_padded_sequence, pack_sequence, pad_packed_sequence
-from fastlstm.torch.state import MAX_FILE_SIZE, IncompatibleKeys
+from fastlstm.torch.state import MAX_FILE_SIZE, IncompatibleKeys, opened
 
 __all__ = [
     "LSTM",
@@ -25,14 +25,15 @@ __all__ = [
 ]
 
 _HOME = "torch.nn.modules.rnn"
+_CALLED = ("__call__", "_call_impl", "forward")  # by a call of a module
 
 
-def load(path: str | os.PathLike[str], *, max_file_size: int = MAX_FILE_SIZE) -> dict[str, Array]:
+def load(path: str | bytes | os.PathLike[str], *, max_file_size: int = MAX_FILE_SIZE) -> dict[str, Array]:
     """The tensors of a ``.pt``, ``.pth`` or ``.safetensors`` file by name, read without torch and without trust.
 
     Parameters
     ----------
-    path : str or path-like
+    path : str, bytes or path-like
         What ``torch.save`` wrote of a state dict, or of a dictionary with state dicts in it, whose keys are then joined
         by dots; in the format of today or of before PyTorch 1.6. The content decides which it is, not the name.
     max_file_size : int
@@ -48,10 +49,10 @@ def load(path: str | os.PathLike[str], *, max_file_size: int = MAX_FILE_SIZE) ->
     ModelFileError
         The file is missing, damaged, made to do harm, or holds other objects than tensors and plain values, which
         are named and never built.
+    FastLSTMError
+        An argument of another type.
     """
-    from fastlstm.loading.torch_files import opened  # loading stands above this module
-
-    with opened(path, max_file_size) as found:
+    with opened(path, max_file_size, "load") as found:
         return {name: stored.read() for name, stored in found.items()}
 
 
@@ -75,14 +76,16 @@ def from_torch(
     Raises
     ------
     UnsupportedLayerError
-        Another module of torch, or one with hooks or a ``forward`` of its own.
+        Another module of torch, or one with hooks, or a ``forward`` or ``__call__`` of its own.
     FastLSTMError
-        No module of torch.
+        No module of torch, or a class of them.
     """
-    bases = [c for c in type(module).__mro__ if c.__module__ == _HOME and c.__name__ in ("LSTM", "LSTMCell")]
+    if isinstance(module, type):
+        raise FastLSTMError(f"from_torch: got the class {module.__name__}; expected one of its instances")
+    bases = [c for c in type(module).__mro__ if _is_lstm(c)]
     name = type(module).__name__
     if not bases:
-        inner = [path for path, part in _parts(module) if type(part).__name__ in ("LSTM", "LSTMCell")]
+        inner = [path for path, part in _parts(module) if path and _is_lstm(type(part))]
         if not hasattr(module, "state_dict"):
             raise FastLSTMError(f"from_torch: got {name}; expected a torch.nn.LSTM or LSTMCell")
         hint = f": it has {', '.join(inner)}, each of which can be given" if inner else ""
@@ -90,11 +93,11 @@ def from_torch(
             f"from_torch: {type(module).__module__}.{name} is not torch.nn.LSTM or LSTMCell{hint}"
         )
     base: Any = bases[0]
-    own = type(module).forward is not base.forward or "forward" in vars(module)
-    if own or module._forward_hooks or module._forward_pre_hooks:
+    changed = any(getattr(type(module), method) is not getattr(base, method) for method in _CALLED)
+    if changed or "forward" in vars(module) or module._forward_hooks or module._forward_pre_hooks:
         raise UnsupportedLayerError(
-            f"from_torch: {name} has a forward of its own or hooks, whose code cannot be taken over; remove them, "
-            "for example by torch.nn.utils.remove_weight_norm"
+            f"from_torch: {name} has a forward or __call__ of its own, or hooks, whose code cannot be taken over; "
+            "remove them, for example by torch.nn.utils.remove_weight_norm"
         )
     kind = LSTM if base.__name__ == "LSTM" else LSTMCell
     options = ["num_layers", "batch_first", "dropout", "bidirectional", "proj_size"] if kind is LSTM else []
@@ -102,8 +105,12 @@ def from_torch(
     how: Any = {"isa": isa, "reproducible": reproducible, "threads": threads, "precision": precision}
     dtype = "float64" if "float64" in str(next(iter(module.parameters())).dtype) else "float32"
     ours = kind(**given, dtype=dtype, **how)
-    ours.load_state_dict({name: getattr(module, name) for name in ours._shapes()})  # some may be parametrized
+    ours.load_state_dict({name: getattr(module, name, None) for name in ours._shapes()})  # some may be parametrized
     return ours
+
+
+def _is_lstm(cls: type) -> bool:
+    return cls.__module__ == _HOME and cls.__name__ in ("LSTM", "LSTMCell")
 
 
 def _parts(module: Any) -> Any:

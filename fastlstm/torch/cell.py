@@ -11,8 +11,8 @@ from fastlstm.errors import FastLSTMError
 from fastlstm.layers import LSTMCell as Cell
 from fastlstm.layers.base import Array
 from fastlstm.layouts import torch_to_keras
-from fastlstm.torch.packed import as_array
-from fastlstm.torch.state import Module, Shapes
+from fastlstm.torch.module import Module
+from fastlstm.torch.state import Shapes
 
 
 class LSTMCell(Module):
@@ -43,8 +43,8 @@ class LSTMCell(Module):
     ) -> None:
         super().__init__(input_size, hidden_size, bias, device, dtype)
         self.cell = Cell(
-            self.hidden_size, use_bias=self.bias, dtype=self.dtype, name="cell", isa=isa, reproducible=reproducible,
-            threads=threads, precision=precision,
+            self.hidden_size, use_bias=self.bias, dtype=self.dtype, name="cell", isa=isa,
+            reproducible=reproducible, threads=threads, precision=precision,
         )  # fmt: skip
 
     def _shapes(self) -> Shapes:
@@ -69,23 +69,17 @@ class LSTMCell(Module):
         -------
         h_1, c_1 : ndarray, shapes as of hx
         """
-        x = as_float(as_array(input, "LSTMCell: input"), self._real, "LSTMCell: input")
+        x = as_float(input, self._real, "LSTMCell: input")
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
             n = self.input_size
             raise FastLSTMError(f"LSTMCell: input has shape {x.shape}; expected (batch, {n}) or ({n},)")
         shape = (*x.shape[:-1], self.hidden_size)
-        given: Any = (np.zeros(shape), np.zeros(shape)) if hx is None else hx
-        if not isinstance(given, tuple | list) or len(given) != 2:
-            raise FastLSTMError(f"LSTMCell: hx is {type(hx).__name__}; expected two arrays (h_0, c_0)")
-        states = []
-        for name, state in zip(("h_0", "c_0"), given, strict=True):
-            array = as_float(as_array(state, f"LSTMCell: {name}"), self._real, f"LSTMCell: {name}")
-            if array.shape != shape:
-                raise FastLSTMError(f"LSTMCell: {name} has shape {array.shape}; expected {shape}")
-            states.append(np.atleast_2d(array))
+        states = self._pair(hx, shape, shape) or [np.zeros(shape, self._real)] * 2
         self._weights()
-        _, (h, c) = self.cell(np.atleast_2d(x), states)
+        _, (h, c) = self.cell(np.atleast_2d(x), [np.atleast_2d(state) for state in states])
         return h.reshape(shape), c.reshape(shape)
+
+    forward = __call__
 
     def _said(self) -> str:
         return super()._said() + ("" if self.bias else ", bias=False")

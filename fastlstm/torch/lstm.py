@@ -7,15 +7,19 @@ from typing import Any
 import numpy as np
 
 from fastlstm import _core
-from fastlstm.arrays import as_float
+from fastlstm.arrays import as_float, finite
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers import LSTM as Layer
 from fastlstm.layers.base import Array
-from fastlstm.layers.cells import flag, fraction
+from fastlstm.layers.cells import flag
 from fastlstm.layers.core import positive
+from fastlstm.layers.recurrent import within
 from fastlstm.layouts import torch_to_keras
-from fastlstm.torch.packed import PackedSequence, as_array, as_lengths, checked, is_packed, lengths_of, padded, picked
-from fastlstm.torch.state import Module, Shapes
+from fastlstm.torch.module import Module
+from fastlstm.torch.packed import PackedSequence, checked, is_packed, lengths_of, padded, picked
+from fastlstm.torch.state import Shapes
+
+_MOST_LAYERS = 1000  # each is made at once, and takes memory
 
 
 class LSTM(Module):
@@ -33,7 +37,7 @@ class LSTM(Module):
     input_size, hidden_size : int
         Features I of a step, and of c.
     num_layers : int
-        L layers, each reading what the one before puts out.
+        L layers, at most 1000, each reading what the one before puts out.
     bias : bool
     batch_first : bool
         Whether sequences are (batch, steps, features) rather than (steps, batch, features); states are not concerned.
@@ -81,12 +85,16 @@ class LSTM(Module):
     ) -> None:
         super().__init__(input_size, hidden_size, bias, device, dtype)
         self.num_layers = positive(num_layers, "LSTM: num_layers")
+        if self.num_layers > _MOST_LAYERS:
+            raise FastLSTMError(f"LSTM: num_layers is {num_layers}; expected at most {_MOST_LAYERS}")
         self.batch_first = flag(batch_first, "LSTM: batch_first")
-        self.dropout = dropout
-        if fraction(dropout, "LSTM: dropout") != dropout:
+        rate = finite(dropout)
+        if rate is None or not 0 <= rate <= 1:
             raise FastLSTMError(f"LSTM: dropout is {dropout!r}; expected a number from 0 to 1")
+        self.dropout = rate
         self.bidirectional = flag(bidirectional, "LSTM: bidirectional")
-        self.proj_size = 0 if type(proj_size) is int and not proj_size else positive(proj_size, "LSTM: proj_size")
+        none = isinstance(proj_size, int | np.integer) and not isinstance(proj_size, bool) and proj_size == 0
+        self.proj_size = 0 if none else positive(proj_size, "LSTM: proj_size")
         if self.proj_size >= self.hidden_size:
             raise FastLSTMError(f"LSTM: proj_size is {proj_size}; expected less than hidden_size, {hidden_size}")
         self._output = self.proj_size or self.hidden_size  # features of h
@@ -152,7 +160,7 @@ class LSTM(Module):
         """
         if is_packed(input):
             return self._run_packed(input, hx, lengths)
-        x = as_float(as_array(input, "LSTM: input"), self._real, "LSTM: input")
+        x = as_float(input, self._real, "LSTM: input")
         batched = x.ndim == 3
         if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
             order = "batch, steps" if self.batch_first else "steps, batch"
@@ -163,12 +171,12 @@ class LSTM(Module):
             raise FastLSTMError("LSTM: lengths is for a batch, and input has none; leave out the steps instead")
         rows = x[None] if not batched else x if self.batch_first else x.swapaxes(0, 1)
         batch, steps = rows.shape[:2]
-        counts = None if lengths is None else as_lengths(lengths, batch, steps, 0, "LSTM: lengths")
+        mask = None if lengths is None else within(lengths, batch, steps, "LSTM: lengths")
         if self.batch_first or not batched:
             output = np.empty((batch, steps, self._directions * self._output), self._real)
         else:
             output = np.empty((steps, batch, self._directions * self._output), self._real).swapaxes(0, 1)
-        h, c = self._run(rows, self._initial(hx, batch, batched), counts, output)
+        h, c = self._run(rows, self._initial(hx, batch, batched), mask, output)
         if not batched:
             return output[0], (h[:, 0], c[:, 0])
         return output if self.batch_first else output.swapaxes(0, 1), (h, c)
@@ -187,35 +195,20 @@ class LSTM(Module):
         data = as_float(packed.data, self._real, "LSTM: input")
         rows = padded(packed._replace(data=data), len(sizes))
         output = np.empty((*rows.shape[:2], self._directions * self._output), self._real)
-        h, c = self._run(rows, states, lengths_of(sizes), output)
+        h, c = self._run(rows, states, np.arange(len(sizes)) < lengths_of(sizes)[:, None], output)
         if back is not None:
             h, c = h[:, back], c[:, back]
         return PackedSequence(picked(output, sizes), sizes, order, back), (h, c)
 
     def _initial(self, hx: Any, batch: int, batched: bool) -> list[Array] | None:
         """The states to begin with, (D L, batch, features) each."""
-        if hx is None:
-            return None
-        try:
-            given = tuple(hx)
-        except TypeError:
-            given = ()
-        if len(given) != 2:
-            raise FastLSTMError(f"LSTM: hx is {type(hx).__name__}; expected two arrays (h_0, c_0)")
-        states = []
-        for name, state, width in zip(("h_0", "c_0"), given, (self._output, self.hidden_size), strict=True):
-            array = as_float(as_array(state, f"LSTM: {name}"), self._real, f"LSTM: {name}")
-            lead = self._directions * self.num_layers
-            expected = (lead, batch, width) if batched else (lead, width)
-            if array.shape != expected:
-                raise FastLSTMError(f"LSTM: {name} has shape {array.shape}; expected {expected}")
-            states.append(array.reshape(lead, batch, width))
-        return states
+        lead, widths = self._directions * self.num_layers, (self._output, self.hidden_size)
+        states = self._pair(hx, *((lead, batch, width) if batched else (lead, width) for width in widths))
+        return None if states is None else [state.reshape(lead, batch, state.shape[-1]) for state in states]
 
-    def _run(self, x: Array, states: list[Array] | None, lengths: Array | None, y: Array) -> list[Array]:
+    def _run(self, x: Array, states: list[Array] | None, mask: Array | None, y: Array) -> list[Array]:
         """All layers over rows (batch, steps, features), with the last one's output into y; h_n and c_n."""
         self._weights()
-        mask = None if lengths is None else np.arange(x.shape[1]) < lengths[:, None]
         before = [None] * len(self.layers) if states is None else list(zip(*states, strict=True))
         if self.bidirectional:
             jobs = self._run_both_ways(x, before, mask, y)
@@ -243,13 +236,15 @@ class LSTM(Module):
             x = to
         return jobs
 
+    forward = __call__
+
     def flatten_parameters(self) -> None:
         """Nothing: torch arranges weights for GPUs here."""
 
     def _said(self) -> str:
         given = {
             "proj_size": (self.proj_size, 0), "num_layers": (self.num_layers, 1), "bias": (self.bias, True),
-            "batch_first": (self.batch_first, False), "dropout": (float(self.dropout), 0.0),
+            "batch_first": (self.batch_first, False), "dropout": (self.dropout, 0.0),
             "bidirectional": (self.bidirectional, False),
         }  # fmt: skip
         return ", ".join([super()._said(), *(f"{n}={v}" for n, (v, usual) in given.items() if v != usual)])
