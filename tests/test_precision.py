@@ -261,7 +261,7 @@ def test_the_longest_sums_of_bytes_do_not_overflow(isa):
     for x in (np.ones(most), -np.ones(most), np.repeat([1, -1], most // 2), np.repeat([-1, 1], most // 2)):
         exact = lstm(x[None, None], *layer.get_weights())[1]
         np.testing.assert_allclose(layer(x[None, None]), exact, rtol=1e-6, atol=1e-7)
-    with pytest.raises(FastLSTMError, match=r"LSTM 'a': features and units: .*int8's 65536"):
+    with pytest.raises(FastLSTMError, match=r"LSTM 'a': features, units and projection: .*int8's 65536"):
         longer = LSTM(1, isa=isa, precision="int8", name="a")
         longer.set_weights([np.zeros((most + 1, 4)), np.zeros((1, 4)), np.zeros(4)])
         longer(np.zeros((1, 1, most + 1)))

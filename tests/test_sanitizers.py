@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import clib
@@ -75,11 +76,13 @@ def test_the_sanitized_build_is_what_runs(sanitized, environment):
 
 
 def test_kernels_activations_and_streams_are_clean(sanitized, environment):
-    tests = [f"tests/{name}" for name in TESTS]
+    """A process for each file, as many at a time as there are processors."""
     options = ("-q", "-p", "no:cacheprovider", "-k", CHOSEN)
-    status, output = run(sanitized, environment, "-m", "pytest", *options, *tests)
-    assert status == 0, output
-    assert "AddressSanitizer" not in output and "runtime error" not in output, output
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        runs = [pool.submit(run, sanitized, environment, "-m", "pytest", *options, f"tests/{name}") for name in TESTS]
+    for status, output in (done.result() for done in runs):
+        assert status == 0, output
+        assert "AddressSanitizer" not in output and "runtime error" not in output, output
 
 
 def test_an_overflow_in_a_kernel_is_caught(sanitized, environment, isa):
