@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from fastlstm import layers
 from fastlstm.arrays import as_float
 from fastlstm.errors import FastLSTMError
-from fastlstm.layers.cells import flag
 from fastlstm.layers.core import positive
 from fastlstm.layers.recurrent import within
 from fastlstm.onnx.attributes import bit, bound, curves
@@ -102,7 +101,6 @@ class LSTM:
         self._real = dtype_of(W)
         weights, (_, rows, self.input_size) = sides_of(W, R, B, P, self.num_directions, self._real, coupled)
         self.hidden_size = rows // 4
-        reproducible = flag(reproducible, "onnx.LSTM: reproducible")
         if hidden_size is not None and positive(hidden_size, "onnx.LSTM: hidden_size") != self.hidden_size:
             raise FastLSTMError(f"onnx.LSTM: hidden_size is {hidden_size!r}; R has {self.hidden_size} units")
         functions = curves(activations, activation_alpha, activation_beta, self.num_directions)
@@ -197,7 +195,6 @@ class LSTM:
             node, constants = find_node(where, name)
             with named_node(node):
                 arguments, given = node_arguments(node, constants)
-        flag(reproducible, "onnx.LSTM: reproducible")
         layers.LSTM(1, dtype=dtype_of(arguments["W"]), **how)  # what is wrong in these is not the file's fault
         with named_errors(where), named_node(node):
             made = cls(**arguments, **how)
