@@ -27,7 +27,6 @@ if os.environ.get("FASTLSTM_SANITIZE"):
     link_args = sanitizers
 
 
-
 class BuildOnAllProcessors(build_ext):
     """setuptools compiles the files of an extension one after the other; here are many, and some take long."""
 

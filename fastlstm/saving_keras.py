@@ -44,6 +44,7 @@ def write_keras(model: Model, file: BinaryIO) -> None:
     written = modern(model)
     for layer in _layers(written):
         _refuse_unknown(layer)
+    _refuse_lengths(written)
     metadata = {"keras_version": KERAS_VERSION, "date_saved": datetime.now().strftime("%Y-%m-%d@%H:%M:%S")}
     members = {
         "metadata.json": json.dumps(metadata).encode(),
@@ -70,13 +71,17 @@ def _layers(model: Model) -> Iterator[Layer]:
     for _, layer in model.tree():
         yield layer
         if hasattr(layer, "program"):
-            for step in layer.program.steps:
-                if step.kwargs.get("lengths") is not None:
-                    raise UnsupportedLayerError(
-                        f"{step.layer.who} is called with lengths, which Keras 3 has not; give a mask, or write .npz"
-                    )
-                if step.layer.is_operation:
-                    yield step.layer
+            yield from (step.layer for step in layer.program.steps if step.layer.is_operation)
+
+
+def _refuse_lengths(model: Model) -> None:
+    """Refuse calls with an argument that Keras's layers have not."""
+    for _, inner in model.tree():
+        for step in inner.program.steps if hasattr(inner, "program") else ():
+            if step.kwargs.get("lengths") is not None:
+                raise UnsupportedLayerError(
+                    f"{step.layer.who} is called with lengths, which Keras 3 has not; give a mask, or write .npz"
+                )
 
 
 def _refuse_unknown(layer: Layer) -> None:

@@ -365,6 +365,8 @@ class Layer:
 
     def _as_arrays(self, arg: Any) -> Any:
         """An argument of a call, or each leaf of it where it is a nest of arrays."""
+        if type(arg) is np.ndarray:
+            return arg
         what = f"{self.who}: input"
         return map_structure(lambda leaf: as_array(leaf, what), arg) if _is_nest(arg) else as_array(arg, what)
 

@@ -13,7 +13,7 @@ from fastlstm.arrays import as_float
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.base import Array, Layer, Shape
 from fastlstm.layers.graph import Tensor
-from fastlstm.layers.recurrent import Recurrent
+from fastlstm.layers.recurrent import Recurrent, check_wrapped
 from fastlstm.layers.rnn import RNN
 from fastlstm.layers.serialization import layer_from_config, layer_to_config
 from fastlstm.ragged import is_ragged, run_layer
@@ -73,8 +73,7 @@ class Bidirectional(Layer):
         if forward.go_backwards == backward.go_backwards:
             raise FastLSTMError(f"{self.who}: both layers have go_backwards={forward.go_backwards}; expected unlike")
         for side in (forward, backward):
-            if getattr(side, "time_major", False) or getattr(side, "return_gates", False):
-                raise FastLSTMError(f"{self.who}: {side.who} has time_major or return_gates; expected neither")
+            check_wrapped(side, self.who)
         for option in ("stateful", "return_sequences", "return_state"):
             one, other = getattr(forward, option), getattr(backward, option)
             if one != other:

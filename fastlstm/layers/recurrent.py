@@ -310,6 +310,12 @@ class Recurrent(CellWeights):
         return as_states(given, self._widths, batch, self._real, f"{self.who}: initial_state")
 
 
+def check_wrapped(layer: Any, who: str) -> None:
+    """Refuse, inside a wrapper, an LSTM whose axes or outputs are not those that Keras's layers have."""
+    if getattr(layer, "time_major", False) or getattr(layer, "return_gates", False):
+        raise FastLSTMError(f"{who}: {layer.who} has time_major or return_gates; expected neither")
+
+
 def within(lengths: Any, batch: int, steps: int, who: str) -> Array:
     """The mask (batch, steps) of rows that have so many steps each; who names the argument, for errors."""
     used: Array = np.arange(steps) < checked_lengths(lengths, batch, steps, who)[:, None]

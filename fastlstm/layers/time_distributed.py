@@ -8,6 +8,7 @@ import numpy as np
 
 from fastlstm.errors import FastLSTMError
 from fastlstm.layers.base import Array, Layer, Shape
+from fastlstm.layers.recurrent import check_wrapped
 from fastlstm.layers.serialization import layer_from_config, layer_to_config
 from fastlstm.structure import is_shape
 
@@ -34,8 +35,7 @@ class TimeDistributed(Layer):
             raise FastLSTMError(f"{self.who}: layer is {layer!r}; expected a fastlstm layer")
         if any(getattr(inner, "stateful", False) for _, inner in layer.tree()):
             raise FastLSTMError(f"{self.who}: {layer.who} is stateful, which steps in one batch cannot be")
-        if getattr(layer, "time_major", False) or getattr(layer, "return_gates", False):
-            raise FastLSTMError(f"{self.who}: {layer.who} has time_major or return_gates; expected neither")
+        check_wrapped(layer, self.who)
         self.layer = layer
 
     def sublayers(self) -> dict[str, Layer]:
