@@ -96,8 +96,9 @@ def main() -> None:
             continue
         pairs = np.array([(apart(ours, exact), apart(theirs, exact)) for ours, theirs, exact in drawn(count)])
         print(f"{f'{name} {version}':>22} {len(pairs):6}{_columns(pairs[:, 0])}{_columns(pairs[:, 1])}", flush=True)
-    moved = list(nudged_onnx(count))
-    print(f"{'ONNX, inputs nudged':>22} {len(moved):6} {'(float64 from float64)':>24}{_columns(moved)}")
+        if drawn is onnx:
+            moved = list(nudged_onnx(count))
+            print(f"{'ONNX, inputs nudged':>22} {len(moved):6} {'(float64 from float64)':>24}{_columns(moved)}")
 
 
 def _columns(differences: Any) -> str:
